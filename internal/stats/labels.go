@@ -1,0 +1,133 @@
+package stats
+
+import "math"
+
+// Events are the events of one batch, such as the errors of one judging window:
+// how many fell in which arm, and what share of all that could have fallen was
+// the treatment's.
+type Events struct {
+	// Share is the treatment's part of what was exposed to the event in this
+	// very batch: of the completed requests, or of the units at risk. The
+	// configured allocation may stand for it only where the request itself was
+	// randomised: one busy user would otherwise look like a fault.
+	Share     float64
+	Treatment float64
+	Control   float64
+	// DesignEffect is by how much the events of one unit repeat each other
+	// (Moments.DesignEffect); 1 or less means that they are independent.
+	DesignEffect float64
+}
+
+// usable tells whether both arms could have had the events.
+func (e Events) usable() bool {
+	n := e.Treatment + e.Control
+	return e.Share > 0 && e.Share < 1 && e.Treatment >= 0 && e.Control >= 0 && n > 0 && n <= math.MaxFloat64
+}
+
+// Labels is the breaker for events, such as errors or conversions. It asks of
+// each event only in which arm it fell. If the rate ratio is r, the treatment
+// has it with probability θ(r) = πr/(πr + 1 − π), where π is the treatment's
+// share, whatever the rate is and however it moves. So it needs no baseline, no
+// variance and no warm-up, and daily waves, outages that hit both arms and ramps
+// leave it cold.
+//
+// Null: the ratio is never beyond Ratio. Alternatives: Ratio · Grid[k]. The
+// guarantee is exact for any baseline and any allocation that does not foresee
+// the labels (Lindon and Malek, "Anytime-valid inference for multinomial count
+// data", 2022); on first events of units it is the safe logrank test (ter
+// Schure, Pérez-Ortiz, Ly and Grünwald, 2020).
+type Labels struct {
+	Breaker
+	Ratio float64      `json:"ratio"`
+	Grid  Alternatives `json:"grid"`
+}
+
+// The factors, on top of the margin, that Labels looks for. The sixth of the
+// second is not used, and as a factor 1 never moves.
+var (
+	gridAbove = Alternatives{1.2, 1.4, 1.8, 3, 8, 25}
+	gridBelow = Alternatives{0.85, 0.7, 0.5, 0.3, 0.1, 1}
+)
+
+// NewLabels returns the breaker of a rate with the relative margin m.
+func NewLabels(m Margin, s Schedule) Labels {
+	if m.HigherIsBetter {
+		return Labels{Breaker: NewBreaker(5, s), Ratio: m.Ratio(), Grid: gridBelow}
+	}
+	return Labels{Breaker: NewBreaker(6, s), Ratio: m.Ratio(), Grid: gridAbove}
+}
+
+// Observe counts a batch that ended at t, in seconds since the rollout's start.
+// A batch in which only one arm could have had events says nothing and is
+// skipped.
+func (l *Labels) Observe(t float64, e Events) {
+	if !e.usable() {
+		return
+	}
+	var ratios Alternatives
+	null := odds(e.Share, l.Ratio)
+	if e.Treatment+e.Control == 1 && e.DesignEffect <= 1 {
+		for k, g := range l.Grid {
+			ratios[k] = null / odds(e.Share, l.Ratio*g)
+			if e.Treatment == 1 {
+				ratios[k] *= g
+			}
+		}
+	} else {
+		n, d := e.Treatment+e.Control, max(e.DesignEffect, 1)
+		for k, g := range l.Grid {
+			ratios[k] = math.Exp((e.Treatment*math.Log(g) + n*math.Log(null/odds(e.Share, l.Ratio*g))) / d)
+		}
+	}
+	l.Multiply(t, &ratios)
+}
+
+// odds returns πr + 1 − π: how often, next to ratio 1, anyone has the event.
+func odds(share, ratio float64) float64 { return 1 + share*(ratio-1) }
+
+// A RiskSet counts the units that could still have their first event, in each
+// arm. Units that fail all the time count once in it, which is what makes it
+// proof against users who are alike only to themselves.
+type RiskSet struct {
+	Treatment int64 `json:"treatment"`
+	Control   int64 `json:"control"`
+}
+
+// Expose adds units that were just seen for the first time.
+func (r *RiskSet) Expose(treatment, control int64) {
+	r.Treatment += treatment
+	r.Control += control
+}
+
+// Ramp moves units that had no event yet from control to treatment: those of
+// the cohort that a step turns over, all at once, seen again or not.
+func (r *RiskSet) Ramp(moved int64) { r.Leave(0, moved); r.Treatment += moved }
+
+// Leave removes units that can have no first event any more, because their
+// window ended or they are not counted any longer.
+func (r *RiskSet) Leave(treatment, control int64) {
+	r.Treatment = max(0, r.Treatment-treatment)
+	r.Control = max(0, r.Control-control)
+}
+
+// Event removes a unit that just had its first event and returns what [Labels],
+// [NonInferiority] and [RateRatio] must be told of it.
+func (r *RiskSet) Event(treatment bool) Events {
+	e := Events{Share: r.Share()}
+	if treatment {
+		e.Treatment = 1
+		r.Leave(1, 0)
+	} else {
+		e.Control = 1
+		r.Leave(0, 1)
+	}
+	return e
+}
+
+// Share returns the treatment's share of the units at risk, 0 if there are none.
+func (r *RiskSet) Share() float64 {
+	if r.Treatment <= 0 {
+		return 0
+	}
+	return float64(r.Treatment) / float64(r.Treatment+r.Control)
+}

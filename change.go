@@ -1,0 +1,73 @@
+package flyball
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+)
+
+// An ActorID names who acts: "user:ann", "agent:release-bot", "service:ci" or
+// "system:rollout-controller".
+type ActorID string
+
+// ControllerID is the actor of every change that the rollout controller makes.
+const ControllerID ActorID = "system:rollout-controller"
+
+// Kind returns what stands before the colon: user, agent, service or system.
+func (a ActorID) Kind() string {
+	kind, _, _ := strings.Cut(string(a), ":")
+	return kind
+}
+
+// An Actor is who acts, through which token, and for whom.
+type Actor struct {
+	ID         ActorID `json:"id"`
+	OnBehalfOf ActorID `json:"onBehalfOf,omitempty"` // the person behind an agent
+	Token      string  `json:"token,omitempty"`      // the id of the token used
+}
+
+// An AuditEntry is the lasting record of one change. Every version of an
+// environment's ruleset has exactly one entry, and the reverse; entries about
+// teams, metrics and tokens have no environment and no version. Seq rises by
+// one, without gaps, over the whole installation.
+type AuditEntry struct {
+	Seq         int64           `json:"seq"`
+	At          time.Time       `json:"at"`
+	Actor       Actor           `json:"actor"`
+	Action      string          `json:"action" example:"flag.kill"`
+	Subject     string          `json:"subject" doc:"what was changed" example:"payments.checkout.new-flow"`
+	Environment string          `json:"environment,omitempty"`
+	Version     int64           `json:"version,omitempty"`
+	Reason      string          `json:"reason"`
+	Request     string          `json:"request,omitempty" doc:"the id shared by all entries of one request"`
+	Before      json.RawMessage `json:"before,omitempty" doc:"the subject before the change"`
+	After       json.RawMessage `json:"after,omitempty" doc:"the subject after the change"`
+	Evidence    json.RawMessage `json:"evidence,omitempty" doc:"what an automatic decision rested on"`
+	BeforeHash  string          `json:"beforeHash,omitempty" doc:"SHA-256 of the ruleset before"`
+	AfterHash   string          `json:"afterHash,omitempty" doc:"SHA-256 of the ruleset after"`
+}
+
+// A TokenKind says which doors a token opens.
+type TokenKind string
+
+// The kinds of tokens.
+const (
+	TokenSDK    TokenKind = "sdk"    // rulesets, telemetry and evaluation of one environment
+	TokenClient TokenKind = "client" // evaluation of client-visible flags of one environment; public by nature
+	TokenAPI    TokenKind = "api"    // management, for a person or a service
+	TokenAgent  TokenKind = "agent"  // management, for an agent
+)
+
+// A Token is what the platform keeps of a token: never its secret.
+type Token struct {
+	ID          string    `json:"id"`
+	Kind        TokenKind `json:"kind" enum:"sdk,client,api,agent"`
+	Name        string    `json:"name" doc:"what or who uses it"`
+	Actor       ActorID   `json:"actor,omitempty" doc:"who acts with it (api and agent tokens)"`
+	OnBehalfOf  ActorID   `json:"onBehalfOf,omitempty" doc:"the person behind an agent"`
+	Environment string    `json:"environment,omitempty" doc:"the environment it opens (sdk and client tokens)"`
+	Flags       []string  `json:"flags,omitempty" doc:"globs of the flags it opens; all if empty" example:"payments.*"`
+	CreatedAt   time.Time `json:"createdAt"`
+	ExpiresAt   *Time     `json:"expiresAt,omitempty"`
+	RevokedAt   *Time     `json:"revokedAt,omitempty"`
+}

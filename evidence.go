@@ -1,0 +1,73 @@
+package flyball
+
+import "time"
+
+// A Verdict is what the judge says of a guardrail, or of a whole rollout.
+type Verdict string
+
+// The verdicts.
+const (
+	Healthy  Verdict = "healthy"  // shown to be within the margin of the next step
+	Unsure   Verdict = "unsure"   // not enough evidence either way
+	Breached Verdict = "breached" // shown to be worse than the margin
+)
+
+// Evidence is what the judge knows of a rollout at a moment.
+type Evidence struct {
+	Rollout    string           `json:"rollout"`
+	Step       int              `json:"step"`
+	Verdict    Verdict          `json:"verdict"`
+	Why        string           `json:"why,omitempty"`
+	Guardrails []MetricEvidence `json:"guardrails"`
+	Success    []MetricEvidence `json:"success,omitempty"`
+	SRM        SampleRatio      `json:"srm"`
+	Units      Arms             `json:"units"` // exposed in the rollout so far, each once
+	StepUnits  Arms             `json:"stepUnits"`
+	Last       ArmTimes         `json:"last"`             // when each arm last sent anything
+	Lag        Duration         `json:"lag"`              // between an event and its arrival, lately
+	Lossy      string           `json:"lossy,omitempty"`  // why the telemetry of this step is known to be incomplete
+	Crossed    int64            `json:"crossed"`          // units seen in both arms without a step to explain it
+	Unjoined   int64            `json:"unjoined"`         // observations whose unit had no exposure
+	Joined     int64            `json:"joined"`           // observations whose unit had one
+	Blocks     []string         `json:"blocks,omitempty"` // what forbids an advance, whatever the guardrails say
+}
+
+// MetricEvidence is what the judge knows of one metric.
+type MetricEvidence struct {
+	Metric    string      `json:"metric"`
+	Margin    Margin      `json:"margin,omitzero"`
+	Verdict   Verdict     `json:"verdict"`
+	E         float64     `json:"e"`         // e-value against "within the margin"
+	Threshold float64     `json:"threshold"` // E at or above it is a breach, or a win
+	Estimate  *float64    `json:"estimate"`  // treatment against control: a ratio for rates, a difference for means
+	Interval  *[2]float64 `json:"interval"`  // anytime-valid, at the plan's alpha
+	Control   *float64    `json:"control"`   // the control's rate or mean
+	Treatment *float64    `json:"treatment"`
+	N         Arms        `json:"n"` // trials that entered the statistic
+	// AdvanceE is the e-value against "worse than the next step's margin".
+	AdvanceE         float64    `json:"advanceE"`
+	AdvanceThreshold float64    `json:"advanceThreshold"`
+	AdvanceMargin    float64    `json:"advanceMargin"`
+	FirstTripped     *time.Time `json:"firstTripped,omitempty"`
+	FirstHealthy     *time.Time `json:"firstHealthy,omitempty"`
+	Why              string     `json:"why,omitempty"`
+}
+
+// Arms counts something in each arm.
+type Arms struct {
+	Control   int64 `json:"control"`
+	Treatment int64 `json:"treatment"`
+}
+
+// ArmTimes tells a time of each arm; zero is never.
+type ArmTimes struct {
+	Control   time.Time `json:"control,omitzero"`
+	Treatment time.Time `json:"treatment,omitzero"`
+}
+
+// A SampleRatio says whether units fell into the arms as their weights say.
+type SampleRatio struct {
+	BayesFactor float64 `json:"bayesFactor"`
+	Threshold   float64 `json:"threshold"`
+	Mismatch    bool    `json:"mismatch"`
+}

@@ -1,0 +1,135 @@
+package flyball
+
+import (
+	"time"
+)
+
+// A TelemetryBatch is what an SDK, or any program, sends about the evaluations
+// it made and the values it measured. It is idempotent by Batch.
+type TelemetryBatch struct {
+	Batch        string            `json:"batch"`            // a UUID
+	Seq          int64             `json:"seq"`              // rises by one per instance; a gap is lost evidence
+	SentAt       time.Time         `json:"sentAt"`           // by the sender's clock; corrects every t in the batch
+	Dropped      Dropped           `json:"dropped,omitzero"` // since the last batch, for want of room
+	Instance     InstanceInfo      `json:"instance"`
+	Applied      RulesetID         `json:"applied,omitzero"` // the ruleset that the instance runs
+	Errors       []string          `json:"errors,omitempty"` // flags of that ruleset that it could not read, and why
+	Exposures    []Exposure        `json:"exposures,omitempty"`
+	Observations []Observation     `json:"observations,omitempty"`
+	Contexts     []SampledContext  `json:"contexts,omitempty"`
+	Counts       []EvaluationCount `json:"counts,omitempty"`
+	UnknownFlags []string          `json:"unknownFlags,omitempty"` // keys that were evaluated and are not in the ruleset
+}
+
+// Dropped counts what a sender had no room for.
+type Dropped struct {
+	Exposures    int64 `json:"exposures"`
+	Observations int64 `json:"observations"`
+}
+
+// An InstanceInfo names a running copy of a program.
+type InstanceInfo struct {
+	ID      string `json:"id"`
+	Service string `json:"service,omitempty"`
+	Version string `json:"version,omitempty"` // of the program
+	SDK     string `json:"sdk,omitempty"`     // such as "go/0.1.0"
+}
+
+// A RulesetID orders rulesets: by epoch, then by version.
+type RulesetID struct {
+	Epoch   int64 `json:"epoch"`
+	Version int64 `json:"version"`
+}
+
+// Before says whether a is an older ruleset than b.
+func (a RulesetID) Before(b RulesetID) bool {
+	return a.Epoch < b.Epoch || a.Epoch == b.Epoch && a.Version < b.Version
+}
+
+// A SampledContext is one of a sample of the contexts evaluated.
+type SampledContext struct {
+	T          time.Time  `json:"t"`
+	Unit       string     `json:"unit,omitempty"`
+	Attributes Attributes `json:"attributes,omitempty"`
+}
+
+// An EvaluationCount says how often a flag served a variant in a while.
+type EvaluationCount struct {
+	Flag    string    `json:"flag"`
+	Variant string    `json:"variant"`
+	N       int64     `json:"n"`
+	From    time.Time `json:"from"`
+	To      time.Time `json:"to"`
+}
+
+// Limits of a telemetry batch. Whatever is over them is refused whole.
+const (
+	MaxBatchItems     = 10_000  // exposures and observations together
+	MaxBatchBytes     = 1 << 20 // as sent
+	MaxBatchInflated  = 4 << 20 // after inflation
+	MaxBatchInflation = 20      // inflated over compressed
+)
+
+// Validate reports every problem of the batch's envelope at once. Its items
+// are validated one by one, since a bad one does not spoil the others.
+func (b TelemetryBatch) Validate() error {
+	p := newProblems()
+	if n := len(b.Batch); n < 8 || n > 64 {
+		p.add("batch", "needs an id of 8 to 64 bytes, such as a UUID")
+	}
+	if b.Seq < 0 {
+		p.add("seq", "must not be negative")
+	}
+	if b.Instance.ID == "" || len(b.Instance.ID) > 128 {
+		p.add("instance.id", "needs 1 to 128 bytes")
+	}
+	if len(b.Instance.Service) > 128 || len(b.Instance.Version) > 128 || len(b.Instance.SDK) > 128 {
+		p.add("instance", "service, version and sdk have at most 128 bytes each")
+	}
+	if b.Dropped.Exposures < 0 || b.Dropped.Observations < 0 {
+		p.add("dropped", "must not be negative")
+	}
+	if n := len(b.Exposures) + len(b.Observations); n > MaxBatchItems {
+		p.add("observations", "%d exposures and observations, at most %d a batch", n, MaxBatchItems)
+	}
+	for field, n := range map[string]int{"errors": len(b.Errors), "unknownFlags": len(b.UnknownFlags), "contexts": len(b.Contexts), "counts": len(b.Counts)} {
+		if n > MaxBatchItems {
+			p.add(field, "%d entries, at most %d", n, MaxBatchItems)
+		}
+	}
+	return p.err()
+}
+
+// A TelemetryReply acknowledges a batch that is durable.
+type TelemetryReply struct {
+	Accepted  int        `json:"accepted"`
+	Duplicate bool       `json:"duplicate,omitempty"` // the batch had arrived before
+	Rejected  []Rejected `json:"rejected,omitempty"`
+	// FlushAfter is how long the sender should wait before its next batch.
+	FlushAfter Duration `json:"flushAfter"`
+}
+
+// Rejected says why one item of a batch does not count. Index counts within
+// its own list.
+type Rejected struct {
+	List  string `json:"list"` // "exposures" or "observations"
+	Index int    `json:"index"`
+	Why   string `json:"why"`
+}
+
+// An Instance is a running copy of a program, as its telemetry tells.
+type Instance struct {
+	InstanceInfo
+	Environment string    `json:"environment"`
+	Applied     RulesetID `json:"applied"`
+	LastSeen    time.Time `json:"lastSeen"`
+	Errors      []string  `json:"errors,omitempty"`
+}
+
+// A Fleet says how far the instances of an environment have come.
+type Fleet struct {
+	Head      RulesetID  `json:"head"`      // the ruleset in force
+	Instances int        `json:"instances"` // seen lately
+	Converged int        `json:"converged"` // of them, at the head
+	Behind    []Instance `json:"behind,omitempty"`
+}

@@ -1,0 +1,185 @@
+package flyball
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Variants maps the name of each variant to its value. Whole JSON numbers are
+// int64 and all others float64, so that a large integer keeps every digit.
+type Variants map[string]any
+
+// UnmarshalJSON reads variants without losing digits of large integers.
+func (v *Variants) UnmarshalJSON(data []byte) error {
+	var m map[string]any
+	if err := decodeExact(data, &m); err != nil {
+		return err
+	}
+	*v = m
+	return nil
+}
+
+// Values are the alternatives of a condition's test: strings, booleans, int64
+// or float64.
+type Values []any
+
+// UnmarshalJSON reads values without losing digits of large integers.
+func (v *Values) UnmarshalJSON(data []byte) error {
+	var s []any
+	if err := decodeExact(data, &s); err != nil {
+		return err
+	}
+	*v = s
+	return nil
+}
+
+// Attributes describe who or what a flag is evaluated for. Values are strings,
+// booleans, numbers, times, lists and maps of them.
+type Attributes map[string]any
+
+// UnmarshalJSON reads attributes without losing digits of large integers.
+func (a *Attributes) UnmarshalJSON(data []byte) error {
+	var m map[string]any
+	if err := decodeExact(data, &m); err != nil {
+		return err
+	}
+	*a = m
+	return nil
+}
+
+// decodeExact decodes JSON into *into, with whole numbers as int64 and others
+// as float64 in place of one lossy type for both.
+func decodeExact[T any](data []byte, into *T) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	var raw any
+	if err := d.Decode(&raw); err != nil {
+		return err
+	}
+	if raw == nil {
+		var zero T
+		*into = zero
+		return nil
+	}
+	exact, err := exactNumbers(raw)
+	if err != nil {
+		return err
+	}
+	v, ok := exact.(T)
+	if !ok {
+		return fmt.Errorf("expected %T, found %T", *into, exact)
+	}
+	*into = v
+	return nil
+}
+
+func exactNumbers(v any) (any, error) {
+	switch v := v.(type) {
+	case json.Number:
+		return exactNumber(v)
+	case []any:
+		for i := range v {
+			n, err := exactNumbers(v[i])
+			if err != nil {
+				return nil, err
+			}
+			v[i] = n
+		}
+	case map[string]any:
+		for k := range v {
+			n, err := exactNumbers(v[k])
+			if err != nil {
+				return nil, err
+			}
+			v[k] = n
+		}
+	}
+	return v, nil
+}
+
+func exactNumber(n json.Number) (any, error) {
+	if i, err := strconv.ParseInt(n.String(), 10, 64); err == nil {
+		return i, nil
+	}
+	f, err := strconv.ParseFloat(n.String(), 64)
+	if err != nil || math.IsInf(f, 0) {
+		return nil, fmt.Errorf("number %s is out of range", n)
+	}
+	return f, nil
+}
+
+// A Time is a point in time as people write it: RFC 3339 with a zone, or a
+// bare date, which means the end of that day in UTC.
+type Time struct{ time.Time }
+
+// UnmarshalText reads RFC 3339 or a bare date.
+func (t *Time) UnmarshalText(text []byte) error {
+	s := string(text)
+	if day, err := time.Parse(time.DateOnly, s); err == nil {
+		t.Time = day.AddDate(0, 0, 1)
+		return nil
+	}
+	at, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return fmt.Errorf("%q is neither a date such as 2027-02-01 nor RFC 3339 with a zone", s)
+	}
+	t.Time = at.UTC()
+	return nil
+}
+
+// MarshalText writes RFC 3339 in UTC.
+func (t Time) MarshalText() ([]byte, error) {
+	return []byte(t.UTC().Format(time.RFC3339Nano)), nil
+}
+
+// UnmarshalJSON reads a string as [Time.UnmarshalText] does; null leaves t as
+// it is. (Without it, the embedded time would refuse bare dates.)
+func (t *Time) UnmarshalJSON(data []byte) error {
+	var s *string
+	if err := json.Unmarshal(data, &s); err != nil {
+		return fmt.Errorf("a time is a string such as \"2027-02-01T12:00:00Z\"")
+	}
+	if s == nil {
+		return nil
+	}
+	return t.UnmarshalText([]byte(*s))
+}
+
+// MarshalJSON writes RFC 3339 in UTC.
+func (t Time) MarshalJSON() ([]byte, error) { return json.Marshal(t.UTC().Format(time.RFC3339Nano)) }
+
+// A Duration is a length of time in Go's notation, such as "90s" or "24h".
+type Duration time.Duration
+
+// Std returns d as the standard library's type.
+func (d Duration) Std() time.Duration { return time.Duration(d) }
+
+// String writes d without needless zero units: "10m", not "10m0s".
+func (d Duration) String() string {
+	s := time.Duration(d).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// UnmarshalText reads Go's notation. A negative length is refused.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil || v < 0 {
+		return fmt.Errorf("%q is not a duration such as \"90s\" or \"24h\"", text)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// MarshalText writes Go's notation.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }

@@ -40,11 +40,20 @@ type AuditEntry struct {
 	Version     int64           `json:"version,omitempty"`
 	Reason      string          `json:"reason"`
 	Request     string          `json:"request,omitempty" doc:"the id shared by all entries of one request"`
-	Before      json.RawMessage `json:"before,omitempty" doc:"the subject before the change"`
-	After       json.RawMessage `json:"after,omitempty" doc:"the subject after the change"`
+	Edits       []Edit          `json:"edits" doc:"what was changed, before and after"`
 	Evidence    json.RawMessage `json:"evidence,omitempty" doc:"what an automatic decision rested on"`
 	BeforeHash  string          `json:"beforeHash,omitempty" doc:"SHA-256 of the ruleset before"`
 	AfterHash   string          `json:"afterHash,omitempty" doc:"SHA-256 of the ruleset after"`
+}
+
+// An Edit is one noun before and after a change; Before is absent when the
+// noun was created, After when it was taken away.
+type Edit struct {
+	Noun        string          `json:"noun" example:"config" doc:"flag, config, segment, metric, rollout, environment, team or token"`
+	Key         string          `json:"key"`
+	Environment string          `json:"environment,omitempty"`
+	Before      json.RawMessage `json:"before,omitempty"`
+	After       json.RawMessage `json:"after,omitempty"`
 }
 
 // A TokenKind says which doors a token opens.

@@ -1,0 +1,126 @@
+package eval_test
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/flyballdev/flyball"
+	"github.com/flyballdev/flyball/eval"
+)
+
+// The workloads: a ruleset of 1,004 flags and a context of six attributes. W1
+// is a boolean flag without rules; W2 one rule of two tests; W3 a 10 % split;
+// W4 ten rules three deep with a segment of 1,000 keys, of which only the last
+// matches; W5 an object.
+const workloadFlags = 1004
+
+func workload(name string) flyball.Ruleset {
+	doc := flyball.Ruleset{Environment: "production", Epoch: 1, Version: 7}
+	doc.Segments = []flyball.Segment{{Key: "beta-testers", Owner: "team"}}
+	for i := range 1000 {
+		doc.Segments[0].Include = append(doc.Segments[0].Include, fmt.Sprintf("beta-user-%d", i))
+	}
+	for i := range workloadFlags {
+		f := flag(fmt.Sprintf("team.domain.flag-%04d", i))
+		switch name {
+		case "W2":
+			f.Rules = []flyball.Rule{{ID: "canada", Serve: flyball.Serve{Variant: "on"}, If: flyball.Condition{All: []flyball.Condition{
+				is("country", flyball.OpIn, "CA"), is("email", flyball.OpEndsWith, "@mycompany.com")}}}}
+		case "W3":
+			f.Default = split("on", 100_000, "off", 900_000)
+		case "W4":
+			f.Rules = tenRules()
+		case "W5":
+			f.Type = flyball.TypeObject
+			f.Variants = flyball.Variants{"on": map[string]any{"color": "red", "size": int64(7)}, "off": map[string]any{}}
+		}
+		doc.Flags = append(doc.Flags, f)
+	}
+	return doc
+}
+
+func tenRules() []flyball.Rule {
+	var rules []flyball.Rule
+	for i := range 10 {
+		last := i == 9
+		country, least := "ZZ", 1000
+		if last {
+			country, least = "CA", 18
+		}
+		rules = append(rules, flyball.Rule{ID: fmt.Sprint("r", i), Serve: flyball.Serve{Variant: "on"}, If: flyball.Condition{All: []flyball.Condition{
+			{Any: []flyball.Condition{
+				{All: []flyball.Condition{is("plan", flyball.OpIn, "pro", "enterprise"), is("age", flyball.OpGTE, int64(least))}},
+				{Segment: "beta-testers"},
+			}},
+			is("country", flyball.OpIn, country, "YY"),
+			{Not: &flyball.Condition{Attribute: "email", Op: flyball.OpEndsWith, Values: flyball.Values{"@rival.com"}}},
+		}}})
+	}
+	return rules
+}
+
+var sixAttributes = &flyball.EvaluationContext{TargetingKey: "user-4711", Attributes: flyball.Attributes{
+	"country": "CA", "email": "ann@mycompany.com", "plan": "pro", "age": 42, "os": "ios", "version": "2.3.1",
+}}
+
+// floor is the least that any evaluator does: an atomic load, a lookup, and a
+// filled resolution.
+func BenchmarkFloor(b *testing.B) {
+	doc := workload("W1")
+	m := map[string]*flyball.Resolution{}
+	keys := make([]string, 0, len(doc.Flags))
+	for _, f := range doc.Flags {
+		m[f.Key] = &flyball.Resolution{Value: true, Variant: "on", Reason: flyball.ReasonStatic, Version: 7}
+		keys = append(keys, f.Key)
+	}
+	var current atomic.Pointer[map[string]*flyball.Resolution]
+	current.Store(&m)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		sink = *(*current.Load())[keys[i%len(keys)]]
+	}
+}
+
+var sink flyball.Resolution
+
+func benchmark(b *testing.B, name string) {
+	doc := workload(name)
+	rs, err := eval.Compile(doc)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var h eval.Holder
+	h.Offer(rs)
+	keys := rs.Keys()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		sink = h.Current().Evaluate(keys[i%len(keys)], sixAttributes, time.Now, nil)
+	}
+}
+
+func BenchmarkW1(b *testing.B) { benchmark(b, "W1") }
+func BenchmarkW2(b *testing.B) { benchmark(b, "W2") }
+func BenchmarkW3(b *testing.B) { benchmark(b, "W3") }
+func BenchmarkW4(b *testing.B) { benchmark(b, "W4") }
+func BenchmarkW5(b *testing.B) { benchmark(b, "W5") }
+
+func BenchmarkCompile(b *testing.B) {
+	doc := workload("W4")
+	for b.Loop() {
+		if _, err := eval.Compile(doc); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func TestEvaluateDoesNotAllocate(t *testing.T) {
+	for _, name := range []string{"W1", "W2", "W3", "W4", "W5"} {
+		rs := compile(t, workload(name))
+		key := rs.Keys()[500]
+		if n := testing.AllocsPerRun(100, func() { sink = rs.Evaluate(key, sixAttributes, time.Now, nil) }); n > 0 {
+			t.Errorf("%s: Evaluate allocates %v times; it runs on every request of every user", name, n)
+		}
+	}
+}

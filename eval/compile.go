@@ -1,0 +1,372 @@
+package eval
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/flyballdev/flyball"
+)
+
+// Limits of what one evaluation can cost, so that no ruleset makes it slow.
+const (
+	MaxEvaluations = 100    // of flags for one, itself and its prerequisites, each as often as it is needed
+	MaxTests       = 10_000 // of attributes and segments for one flag, each as often as it is needed
+)
+
+// A builder makes a ruleset out of a document. What cannot be built keeps its
+// definition of the previous ruleset, if there is one.
+type builder struct {
+	rs         *Ruleset
+	previous   *Ruleset // may be nil
+	flagDefs   map[string]*flyball.RulesetFlag
+	segDefs    map[string]*flyball.Segment
+	building   map[string]bool // flags and segments under way, to find cycles
+	failedSegs map[string]bool
+	problems   []error
+}
+
+func newBuilder(previous *Ruleset, doc *flyball.Ruleset) *builder {
+	b := &builder{
+		rs: &Ruleset{
+			environment: doc.Environment,
+			id:          flyball.RulesetID{Epoch: doc.Epoch, Version: doc.Version},
+			flags:       make(map[string]*flag, len(doc.Flags)),
+			segments:    make(map[string]*segment, len(doc.Segments)),
+		},
+		previous:   previous,
+		flagDefs:   make(map[string]*flyball.RulesetFlag, len(doc.Flags)),
+		segDefs:    make(map[string]*flyball.Segment, len(doc.Segments)),
+		building:   map[string]bool{},
+		failedSegs: map[string]bool{},
+	}
+	for i := range doc.Segments {
+		s := &doc.Segments[i]
+		if b.segDefs[s.Key] != nil {
+			b.report(fmt.Errorf("occurs twice"), "segments[%q]", s.Key)
+			continue
+		}
+		b.segDefs[s.Key] = s
+	}
+	for i := range doc.Flags {
+		f := &doc.Flags[i]
+		if b.flagDefs[f.Key] != nil {
+			b.report(fmt.Errorf("occurs twice"), "flags[%q]", f.Key)
+			continue
+		}
+		b.flagDefs[f.Key] = f
+	}
+	return b
+}
+
+func (b *builder) build(doc *flyball.Ruleset) *Ruleset {
+	for i := range doc.Segments {
+		b.segment(doc.Segments[i].Key)
+	}
+	for i := range doc.Flags {
+		if f := b.flag(doc.Flags[i].Key); f != nil {
+			b.rs.live = b.rs.live || f.def.Rollout != nil && f.fixed == nil
+		}
+	}
+	return b.rs
+}
+
+// report adds problems, their fields led by the place they were found at.
+func (b *builder) report(err error, at string, args ...any) {
+	at = fmt.Sprintf(at, args...)
+	for _, e := range flyball.Problems(err) {
+		field := at
+		if e.Field != "" {
+			field += "." + e.Field
+		}
+		b.problems = append(b.problems, flyball.FieldErrorf(field, "%s", e.Message))
+	}
+	if len(flyball.Problems(err)) == 0 {
+		b.problems = append(b.problems, flyball.FieldErrorf(at, "%v", err))
+	}
+}
+
+// segment returns a segment; the previous one if the new one cannot be built.
+// It is an error if there is neither.
+func (b *builder) segment(key string) (*segment, error) {
+	if s := b.rs.segments[key]; s != nil {
+		return s, nil
+	}
+	def := b.segDefs[key]
+	switch {
+	case def == nil:
+		return nil, fmt.Errorf("there is no segment %q", key)
+	case b.building["segment "+key]:
+		return nil, fmt.Errorf("a cycle: segment %q needs itself", key)
+	case b.failedSegs[key]:
+		return nil, fmt.Errorf("segment %q is broken", key)
+	}
+	b.building["segment "+key] = true
+	s, err := b.compileSegment(def)
+	delete(b.building, "segment "+key)
+	if err != nil {
+		b.report(err, "segments[%q]", key)
+		if s = b.previousSegment(key); s == nil {
+			b.failedSegs[key] = true
+			return nil, fmt.Errorf("segment %q is broken", key)
+		}
+	}
+	b.rs.segments[key] = s
+	return s, nil
+}
+
+func (b *builder) previousSegment(key string) *segment {
+	if b.previous == nil {
+		return nil
+	}
+	return b.previous.segments[key]
+}
+
+func (b *builder) compileSegment(def *flyball.Segment) (*segment, error) {
+	if err := def.Validate(); err != nil {
+		return nil, err
+	}
+	s := &segment{def: def, include: setOf(def.Include), exclude: setOf(def.Exclude), tests: 1}
+	if def.If == nil {
+		return s, nil
+	}
+	rest, err := b.compileCondition(*def.If, &s.tests, b.segment)
+	s.rest = &rest
+	if err == nil && s.tests > MaxTests {
+		err = fmt.Errorf("needs more than %d tests with the segments it uses", MaxTests)
+	}
+	return s, err
+}
+
+func (b *builder) compileCondition(c flyball.Condition, tests *int, segments func(string) (*segment, error)) (condition, error) {
+	*tests++
+	parts, out := c.All, condition{kind: kindAll}
+	switch {
+	case c.All != nil:
+	case c.Any != nil:
+		parts, out.kind = c.Any, kindAny
+	case c.Not != nil:
+		parts, out.kind = []flyball.Condition{*c.Not}, kindNot
+	case c.Segment != "":
+		s, err := segments(c.Segment)
+		if err != nil {
+			return condition{}, err
+		}
+		*tests = min(*tests+s.tests, MaxTests+1)
+		return condition{kind: kindSegment, segment: s}, nil
+	default:
+		return condition{kind: kindTest, test: compileTest(c)}, nil
+	}
+	out.parts = make([]condition, 0, len(parts))
+	for _, p := range parts {
+		part, err := b.compileCondition(p, tests, segments)
+		if err != nil {
+			return condition{}, err
+		}
+		out.parts = append(out.parts, part)
+	}
+	return out, nil
+}
+
+// flag returns a flag, built after those it needs; nil if it cannot be built
+// and there is no previous definition of it.
+func (b *builder) flag(key string) *flag {
+	if f, done := b.rs.flags[key]; done {
+		return f
+	}
+	def := b.flagDefs[key]
+	if def == nil {
+		return nil
+	}
+	b.building[key] = true
+	f, err := b.compileFlag(def, b.segment)
+	if err != nil {
+		b.report(err, "flags[%q]", key)
+		f = b.fallBack(def)
+	}
+	delete(b.building, key)
+	if f != nil {
+		b.rs.flags[key] = f
+	} else {
+		delete(b.flagDefs, key) // and so it is unknown to all others
+	}
+	return f
+}
+
+// fallBack returns what stands in for a definition that cannot be compiled. A
+// kill or a disable needs nothing but a variant, and is obeyed; else the
+// previous good definition stands.
+func (b *builder) fallBack(def *flyball.RulesetFlag) *flag {
+	old := b.previous.compiled(def.Key)
+	if def.Killed != nil || !def.Enabled {
+		if f := b.settle(def, def); f != nil {
+			return f
+		}
+		if old != nil {
+			return b.settle(old.def, def)
+		}
+	}
+	if old == nil {
+		return nil
+	}
+	f, err := b.compileFlag(old.def, func(key string) (*segment, error) {
+		if s, err := b.segment(key); err == nil {
+			return s, nil
+		}
+		if s := b.previousSegment(key); s != nil {
+			return s, nil
+		}
+		return nil, fmt.Errorf("there is no segment %q", key)
+	})
+	if err != nil { // something it needs is gone: it stays as it was, with all it needs
+		return old
+	}
+	return f
+}
+
+// settle compiles no more of a definition than its variants, killed or
+// disabled as another definition says.
+func (b *builder) settle(def, as *flyball.RulesetFlag) *flag {
+	d := *def
+	d.Killed, d.Enabled, d.Seed, d.HashVersion = as.Killed, as.Enabled, d.Key, flyball.HashVersion
+	d.Prerequisites, d.Rules, d.Rollout = nil, nil, nil
+	d.Default = flyball.Serve{Variant: d.SafeVariant}
+	if d.Killed != nil {
+		d.OffVariant = d.SafeVariant
+	}
+	f, err := b.compileFlag(&d, b.segment)
+	if err != nil {
+		return nil
+	}
+	return f
+}
+
+func (b *builder) compileFlag(def *flyball.RulesetFlag, segments func(string) (*segment, error)) (*flag, error) {
+	if err := def.Validate(); err != nil {
+		return nil, err
+	}
+	c := flagCompiler{def: def, version: b.rs.id.Version}
+	f := &flag{def: def, fixed: c.fixed(), off: c.outcome(def.OffVariant, flyball.ReasonDefault, ""), cost: 1}
+	var errs []error
+	for i, p := range def.Prerequisites {
+		if err := b.prerequisite(f, p); err != nil {
+			errs = append(errs, flyball.FieldErrorf(fmt.Sprintf("prerequisites[%d]", i), "%v", err))
+		}
+	}
+	tests := 0
+	for i, r := range def.Rules {
+		cond, err := b.compileCondition(r.If, &tests, segments)
+		if err != nil {
+			errs = append(errs, flyball.FieldErrorf(fmt.Sprintf("rules[%d].if", i), "%v", err))
+		}
+		f.rules = append(f.rules, rule{
+			condition: cond, notBefore: std(r.NotBefore), notAfter: std(r.NotAfter),
+			serve: c.serve(r.Serve, r.ID),
+		})
+	}
+	f.otherwise = c.serve(def.Default, "")
+	if tests > MaxTests {
+		errs = append(errs, flyball.FieldErrorf("rules", "need more than %d tests with the segments they use", MaxTests))
+	}
+	return f, errors.Join(errs...)
+}
+
+func (b *builder) prerequisite(f *flag, p flyball.Prerequisite) error {
+	if b.building[p.Flag] {
+		return fmt.Errorf("a cycle: %s needs %s", f.def.Key, p.Flag)
+	}
+	other := b.flag(p.Flag)
+	if other == nil {
+		return fmt.Errorf("there is no flag %q", p.Flag)
+	}
+	if _, ok := other.def.Variants[p.Variant]; !ok {
+		return fmt.Errorf("%q is not one of the variants of %q", p.Variant, p.Flag)
+	}
+	if f.cost += other.cost; f.cost > MaxEvaluations {
+		f.cost = MaxEvaluations + 1
+		return fmt.Errorf("more than %d evaluations of prerequisites", MaxEvaluations)
+	}
+	f.prerequisites = append(f.prerequisites, prerequisite{flag: other, variant: p.Variant})
+	return nil
+}
+
+// A flagCompiler makes the outcomes of one flag.
+type flagCompiler struct {
+	def     *flyball.RulesetFlag
+	version int64
+}
+
+func (c flagCompiler) outcome(variant string, why flyball.Reason, rule string) *flyball.Resolution {
+	return &flyball.Resolution{
+		Value: c.def.Variants[variant], Variant: strings.Clone(variant), Reason: why, Rule: rule, Version: c.version,
+	}
+}
+
+// fixed returns the answer that no context changes; nil if there is none.
+func (c flagCompiler) fixed() *flyball.Resolution {
+	d := c.def
+	switch {
+	case d.Killed != nil:
+		return c.outcome(d.SafeVariant, flyball.ReasonDisabled, "")
+	case !d.Enabled:
+		return c.outcome(d.OffVariant, flyball.ReasonDisabled, "")
+	case len(d.Rules) == 0 && len(d.Prerequisites) == 0 && d.Rollout == nil && d.Default.Split == nil:
+		return c.outcome(d.Default.Variant, flyball.ReasonStatic, "")
+	}
+	return nil
+}
+
+// serve compiles what stands at a rule, or at the default if rule is empty.
+func (c flagCompiler) serve(s flyball.Serve, rule string) serve {
+	where, why := rule, flyball.ReasonTargetingMatch
+	if rule == "" {
+		where, why = flyball.WhereDefault, flyball.ReasonDefault
+	}
+	if o := c.def.Rollout; o != nil && o.Where == where {
+		return c.rollout(o, rule)
+	}
+	if s.Split == nil {
+		return serve{plain: c.outcome(s.Variant, why, rule)}
+	}
+	out := serve{
+		ring: ring(c.def.Seed), by: compileAttribute(s.Split.By),
+		missing: &flyball.Resolution{
+			Reason: flyball.ReasonError, ErrorCode: flyball.ErrorTargetingKeyMissing, Rule: rule, Version: c.version,
+		},
+	}
+	upTo := uint32(0)
+	for _, w := range s.Split.Weights {
+		upTo += uint32(w.PPM)
+		if w.PPM > 0 {
+			out.arms = append(out.arms, arm{upTo, c.outcome(w.Variant, flyball.ReasonSplit, rule)})
+		}
+	}
+	return out
+}
+
+// rollout compiles a live rollout's overlay. Its share is measured on the
+// flag's own ring, so that the next rollout starts with the same people.
+func (c flagCompiler) rollout(o *flyball.Overlay, rule string) serve {
+	outcome := func(variant string, why flyball.Reason, exposed bool) *flyball.Resolution {
+		r := c.outcome(variant, why, rule)
+		r.Rollout, r.Step, r.Exposed = o.ID, o.Step, exposed
+		return r
+	}
+	return serve{
+		ring: ring(c.def.Seed), by: compileAttribute(o.Unit), notAfter: std(o.NotAfter),
+		missing: outcome(o.Control, flyball.ReasonDefault, false),
+		lapsed:  outcome(o.Control, flyball.ReasonSplit, false),
+		arms: []arm{
+			{uint32(o.PPM), outcome(o.Treatment, flyball.ReasonSplit, true)},
+			{flyball.PPM, outcome(o.Control, flyball.ReasonSplit, true)},
+		},
+	}
+}
+
+func std(t *flyball.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	return &t.Time
+}

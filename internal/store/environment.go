@@ -1,0 +1,134 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/flyballdev/flyball"
+)
+
+const environmentColumns = `SELECT key, protected, version FROM environment`
+
+func scanEnvironment(scan func(...any) error) (e flyball.Environment, err error) {
+	err = scan(&e.Key, &e.Protected, &e.Version)
+	return e, err
+}
+
+// Environments returns all environments, by key.
+func (tx *Tx) Environments() ([]flyball.Environment, error) {
+	all, err := list(tx, scanEnvironment, environmentColumns+` ORDER BY key`)
+	if err != nil {
+		return nil, fmt.Errorf("list environments: %w", err)
+	}
+	return all, nil
+}
+
+// Environment returns one environment, with the version in force.
+func (tx *Tx) Environment(key string) (e flyball.Environment, err error) {
+	found, err := tx.one(environmentColumns+` WHERE key = $1`, []any{key}, &e.Key, &e.Protected, &e.Version)
+	switch {
+	case err != nil:
+		return e, fmt.Errorf("read environment %q: %w", key, err)
+	case !found:
+		return e, notFound("environment", key)
+	}
+	return e, nil
+}
+
+// InsertEnvironment adds an environment, at the version it has (0 for a new
+// one).
+func (tx *Tx) InsertEnvironment(e flyball.Environment) error {
+	n, err := tx.exec(`INSERT INTO environment (key, protected, version) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
+		e.Key, e.Protected, e.Version)
+	switch {
+	case err != nil:
+		return fmt.Errorf("insert environment %q: %w", e.Key, err)
+	case n == 0:
+		return flyball.Errorf(flyball.Conflict, "environment %q exists already", e.Key)
+	}
+	return nil
+}
+
+// UpdateEnvironment changes whether an environment is protected. Its version
+// is raised by [Tx.NextVersion] alone.
+func (tx *Tx) UpdateEnvironment(e flyball.Environment) error {
+	n, err := tx.exec(`UPDATE environment SET protected = $1 WHERE key = $2`, e.Protected, e.Key)
+	switch {
+	case err != nil:
+		return fmt.Errorf("update environment %q: %w", e.Key, err)
+	case n == 0:
+		return notFound("environment", e.Key)
+	}
+	return nil
+}
+
+// NextVersion raises the version of an environment's ruleset and returns it.
+// Versions have no gaps, and rise in the order of commits. Other processes are
+// told when the transaction commits.
+func (tx *Tx) NextVersion(environment string) (version int64, err error) {
+	found, err := tx.one(`UPDATE environment SET version = version + 1 WHERE key = $1 RETURNING version`, []any{environment}, &version)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("raise the version of environment %q: %w", environment, err)
+	case !found:
+		return 0, notFound("environment", environment)
+	}
+	if tx.dialect.notify != "" {
+		if _, err := tx.exec(tx.dialect.notify, environment); err != nil {
+			return 0, fmt.Errorf("tell of version %d of environment %q: %w", version, environment, err)
+		}
+	}
+	return version, nil
+}
+
+// Teams returns all teams, by key.
+func (tx *Tx) Teams() ([]flyball.Team, error) {
+	all, err := list(tx, scanBody[flyball.Team], `SELECT body FROM team ORDER BY key`)
+	if err != nil {
+		return nil, fmt.Errorf("list teams: %w", err)
+	}
+	return all, nil
+}
+
+// Team returns one team.
+func (tx *Tx) Team(key string) (flyball.Team, error) {
+	return readBody[flyball.Team](tx, "team", `SELECT body FROM team WHERE key = $1`, key)
+}
+
+// PutTeam adds a team, or changes it.
+func (tx *Tx) PutTeam(t flyball.Team) error {
+	body, err := encode(t)
+	if err == nil {
+		_, err = tx.exec(`INSERT INTO team (key, body) VALUES ($1, $2)
+			ON CONFLICT (key) DO UPDATE SET body = excluded.body`, t.Key, body)
+	}
+	if err != nil {
+		return fmt.Errorf("put team %q: %w", t.Key, err)
+	}
+	return nil
+}
+
+// scanBody scans a row that is a body alone.
+func scanBody[T any](scan func(...any) error) (v T, err error) {
+	var body []byte
+	if err := scan(&body); err != nil {
+		return v, err
+	}
+	return v, json.Unmarshal(body, &v)
+}
+
+// readBody returns the noun whose body a query selects by its key.
+func readBody[T any](tx *Tx, noun, query, key string) (v T, err error) {
+	var body []byte
+	found, err := tx.one(query, []any{key}, &body)
+	if err == nil && found {
+		err = json.Unmarshal(body, &v)
+	}
+	switch {
+	case err != nil:
+		return v, fmt.Errorf("read %s %q: %w", noun, key, err)
+	case !found:
+		return v, notFound(noun, key)
+	}
+	return v, nil
+}

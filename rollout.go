@@ -239,17 +239,21 @@ func (s RolloutState) Live() bool {
 type Rollout struct {
 	ID string `json:"id"`
 	RolloutPlan
-	State      RolloutState `json:"state"`
-	At         int          `json:"at" doc:"the step in force, counted from 0"`
-	Why        string       `json:"why,omitempty" doc:"why it is in this state"`
-	StartedBy  ActorID      `json:"startedBy"`
-	StartedAt  time.Time    `json:"startedAt"`
-	SteppedAt  time.Time    `json:"steppedAt" doc:"when the step in force began"`
-	SteppedIn  int64        `json:"steppedIn" doc:"the ruleset version that began the step"`
-	EndedAt    *Time        `json:"endedAt,omitempty"`
-	LeaseUntil *Time        `json:"leaseUntil,omitempty" doc:"from then on evaluators serve control by themselves"`
-	Passed     []GatePass   `json:"passed,omitempty" doc:"the gates that have been passed"`
-	Revision   int64        `json:"revision" doc:"rises with each change of the rollout"`
+	State     RolloutState `json:"state"`
+	At        int          `json:"at" doc:"the step in force, counted from 0"`
+	Why       string       `json:"why,omitempty" doc:"why it is in this state"`
+	Since     time.Time    `json:"since,omitzero" doc:"when it came into this state"`
+	StartedBy ActorID      `json:"startedBy"`
+	StartedAt time.Time    `json:"startedAt"`
+	SteppedAt time.Time    `json:"steppedAt" doc:"when the step in force began"`
+	SteppedIn int64        `json:"steppedIn" doc:"the ruleset version that began the step"`
+	// SteppedBack tells a breach that the step back has answered from one that
+	// an advance only just outran.
+	SteppedBack bool       `json:"steppedBack,omitempty" doc:"whether the step in force was reached by stepping back"`
+	EndedAt     *Time      `json:"endedAt,omitempty"`
+	LeaseUntil  *Time      `json:"leaseUntil,omitempty" doc:"from then on evaluators serve control by themselves"`
+	Passed      []GatePass `json:"passed,omitempty" doc:"the gates that have been passed"`
+	Revision    int64      `json:"revision" doc:"rises with each change of the rollout"`
 }
 
 // A GatePass says who opened a gate of a step.
@@ -266,4 +270,12 @@ func (r Rollout) Overlay() *Overlay {
 		ID: r.ID, Step: r.At, Where: r.Where, Unit: r.Unit, Treatment: r.Treatment, Control: r.Control,
 		PPM: r.Steps[r.At].PPM, NotAfter: r.LeaseUntil,
 	}
+}
+
+// A RolloutRecord is what the judge is told of a rollout with each change of
+// it, in the one order in which telemetry arrives too.
+type RolloutRecord struct {
+	Rollout Rollout  `json:"rollout"`
+	Seed    string   `json:"seed"` // of the flag in the environment
+	Metrics []Metric `json:"metrics"`
 }

@@ -1,0 +1,54 @@
+package rollout
+
+import (
+	"slices"
+	"time"
+)
+
+const (
+	leapSize = 2 * time.Second // less is the clock being disciplined
+	maxLeaps = 64
+)
+
+// A clock finds leaps of the wall clock by holding it against the monotonic
+// one, so that an NTP step, or a machine that slept, does not end every hold
+// at once. A leap back needs no record: the step then seems to have begun in
+// the future, and nothing advances until the clock has caught up.
+type clock struct {
+	first time.Time
+	ahead time.Duration // of the wall, against the monotonic clock, since first
+	leaps []Leap
+}
+
+// look notes a reading of [time.Now], and returns the leaps so far, of which
+// the caller owns the list.
+func (c *clock) look(now time.Time) []Leap {
+	if c.first.IsZero() {
+		c.first = now
+	}
+	return c.see(now.Round(0), now.Sub(c.first))
+}
+
+// see notes a reading of the wall, and how much time has gone by since the
+// first one.
+func (c *clock) see(wall time.Time, gone time.Duration) []Leap {
+	ahead := wall.Sub(c.first.Round(0)) - gone
+	if by := ahead - c.ahead; by >= leapSize {
+		c.leaps = append(c.leaps, Leap{At: wall, By: by})
+		c.leaps = c.leaps[max(0, len(c.leaps)-maxLeaps):]
+	}
+	c.ahead = ahead
+	return slices.Clone(c.leaps)
+}
+
+// gone returns how much time went by from t to now, not counting what the
+// clock leapt over. It is negative if t is still to come.
+func (s Situation) gone(t time.Time) time.Duration {
+	d := s.Now.Sub(t)
+	for _, l := range s.Leaps {
+		if l.At.After(t) && !l.At.After(s.Now) {
+			d -= min(l.By, l.At.Sub(t))
+		}
+	}
+	return d
+}

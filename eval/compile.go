@@ -25,6 +25,7 @@ type builder struct {
 	building   map[string]bool // flags and segments under way, to find cycles
 	failedSegs map[string]bool
 	problems   []error
+	valid      bool // the document has been validated as a whole
 }
 
 func newBuilder(previous *Ruleset, doc *flyball.Ruleset) *builder {
@@ -70,6 +71,13 @@ func (b *builder) build(doc *flyball.Ruleset) *Ruleset {
 		}
 	}
 	return b.rs
+}
+
+func (b *builder) validate(def interface{ Validate() error }) error {
+	if b.valid {
+		return nil
+	}
+	return def.Validate()
 }
 
 // report adds problems, their fields led by the place they were found at.
@@ -124,7 +132,7 @@ func (b *builder) previousSegment(key string) *segment {
 }
 
 func (b *builder) compileSegment(def *flyball.Segment) (*segment, error) {
-	if err := def.Validate(); err != nil {
+	if err := b.validate(def); err != nil {
 		return nil, err
 	}
 	s := &segment{def: def, include: setOf(def.Include), exclude: setOf(def.Exclude), tests: 1}
@@ -243,7 +251,7 @@ func (b *builder) settle(def, as *flyball.RulesetFlag) *flag {
 }
 
 func (b *builder) compileFlag(def *flyball.RulesetFlag, segments func(string) (*segment, error)) (*flag, error) {
-	if err := def.Validate(); err != nil {
+	if err := b.validate(def); err != nil {
 		return nil, err
 	}
 	c := flagCompiler{def: def, version: b.rs.id.Version}
@@ -265,6 +273,7 @@ func (b *builder) compileFlag(def *flyball.RulesetFlag, segments func(string) (*
 			serve: c.serve(r.Serve, r.ID),
 		})
 	}
+	remember(f.rules)
 	f.otherwise = c.serve(def.Default, "")
 	if tests > MaxTests {
 		errs = append(errs, flyball.FieldErrorf("rules", "need more than %d tests with the segments they use", MaxTests))

@@ -1,8 +1,10 @@
 package eval
 
 import (
+	"maps"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +17,7 @@ type condition struct {
 	kind    kind
 	parts   []condition // all, any; not has one
 	segment *segment
+	slot    uint8 // counted from 1: where an evaluation remembers the segment; 0 if it need not
 	test    *test
 }
 
@@ -37,26 +40,64 @@ type segment struct {
 	tests   int        // how many tests an evaluation can need
 }
 
-// A test is a compiled test of an attribute. Which fields are set follows from
-// the operator.
+// A test is a compiled test of an attribute.
 type test struct {
-	op       flyball.Op
-	at       attribute
-	strings  []string            // in, few; startsWith, endsWith, contains
-	set      map[string]struct{} // in, many
+	op      operator
+	at      attribute
+	want    bool     // exists
+	bound   number   // lt, lte, gt, gte: the easiest of the values; before, after: in microseconds
+	strings []string // in, startsWith, endsWith, contains
+	rest    *operands
+}
+
+// operands are the values that few tests have.
+type operands struct {
+	set      map[string]struct{} // in: many strings
 	integers map[int64]struct{}  // in
 	floats   []float64           // in: those that are no int64
-	bools    [2]bool             // in: false, true; exists: [1]
+	bools    [2]bool             // in: false, true
 	patterns []*regexp.Regexp    // matches
-	bound    number              // lt, lte, gt, gte: the easiest of the values
-	instant  int64               // before, after: the same, in microseconds
 	versions []flyball.Version   // semver…
 	prefixes []netip.Prefix      // cidr
+}
+
+// An operator is a [flyball.Op] that is quick to switch on.
+type operator uint8
+
+const (
+	opNone operator = iota
+	opIn
+	opStartsWith
+	opEndsWith
+	opContains
+	opMatches
+	opLT
+	opLTE
+	opGT
+	opGTE
+	opBefore
+	opAfter
+	opSemverEq
+	opSemverLT
+	opSemverLTE
+	opSemverGT
+	opSemverGTE
+	opCIDR
+	opExists
+)
+
+var operators = map[flyball.Op]operator{
+	flyball.OpIn: opIn, flyball.OpStartsWith: opStartsWith, flyball.OpEndsWith: opEndsWith, flyball.OpContains: opContains,
+	flyball.OpMatches: opMatches, flyball.OpLT: opLT, flyball.OpLTE: opLTE, flyball.OpGT: opGT, flyball.OpGTE: opGTE,
+	flyball.OpBefore: opBefore, flyball.OpAfter: opAfter, flyball.OpSemverEq: opSemverEq, flyball.OpSemverLT: opSemverLT,
+	flyball.OpSemverLTE: opSemverLTE, flyball.OpSemverGT: opSemverGT, flyball.OpSemverGTE: opSemverGTE,
+	flyball.OpCIDR: opCIDR, flyball.OpExists: opExists,
 }
 
 // An attribute is where a test or a split finds its value.
 type attribute struct {
 	unit bool     // the targeting key itself
+	slot uint8    // counted from 1: where an evaluation remembers the value; 0 if it need not
 	name string   // an attribute of the context
 	rest []string // names in nested maps
 }
@@ -74,39 +115,44 @@ func compileAttribute(path string) attribute {
 const few = 8
 
 func compileTest(c flyball.Condition) *test {
-	t := &test{op: c.Op, at: compileAttribute(c.Attribute)}
+	t := &test{op: operators[c.Op], at: compileAttribute(c.Attribute), rest: &operands{}}
 	for i, v := range c.Values {
-		switch c.Op {
-		case flyball.OpIn:
+		switch t.op {
+		case opIn:
 			t.addIn(v)
-		case flyball.OpExists:
-			t.bools[1], _ = v.(bool)
-		case flyball.OpLT, flyball.OpLTE:
-			if n, ok := numberOf(v); ok && (i == 0 || n.compare(t.bound) > 0) {
-				t.bound = n
-			}
-		case flyball.OpGT, flyball.OpGTE:
-			if n, ok := numberOf(v); ok && (i == 0 || n.compare(t.bound) < 0) {
-				t.bound = n
-			}
-		case flyball.OpBefore:
-			if at, ok := flyball.Instant(v); ok && (i == 0 || at > t.instant) {
-				t.instant = at
-			}
-		case flyball.OpAfter:
-			if at, ok := flyball.Instant(v); ok && (i == 0 || at < t.instant) {
-				t.instant = at
-			}
+		case opExists:
+			t.want, _ = v.(bool)
+		case opLT, opLTE, opGT, opGTE:
+			n, _ := numberOf(v)
+			t.ease(n, i == 0)
+		case opBefore, opAfter:
+			at, _ := flyball.Instant(v)
+			t.ease(number{whole: true, i: at}, i == 0)
 		default:
 			if s, ok := v.(string); ok {
 				t.addString(s)
 			}
 		}
 	}
-	if t.op == flyball.OpIn && len(t.strings) > few {
-		t.set = setOf(t.strings)
+	if t.op == opIn && len(t.strings) > few {
+		t.rest.set = setOf(t.strings)
 	}
 	return t
+}
+
+// ease makes n the bound if it is the first or easier to meet: one of the
+// values must hold.
+func (t *test) ease(n number, first bool) {
+	order := n.compare(t.bound)
+	switch t.op {
+	case opLT, opLTE, opBefore:
+		first = first || order > 0
+	default:
+		first = first || order < 0
+	}
+	if first {
+		t.bound = n
+	}
 }
 
 func (t *test) addIn(v any) {
@@ -114,36 +160,79 @@ func (t *test) addIn(v any) {
 	case string:
 		t.strings = append(t.strings, v)
 	case bool:
-		t.bools[index(v)] = true
+		t.rest.bools[index(v)] = true
 	default:
 		if n, ok := numberOf(v); ok && n.whole {
-			if t.integers == nil {
-				t.integers = map[int64]struct{}{}
+			if t.rest.integers == nil {
+				t.rest.integers = map[int64]struct{}{}
 			}
-			t.integers[n.i] = struct{}{}
+			t.rest.integers[n.i] = struct{}{}
 		} else if ok {
-			t.floats = append(t.floats, n.f)
+			t.rest.floats = append(t.rest.floats, n.f)
 		}
 	}
 }
 
 func (t *test) addString(s string) {
 	switch t.op {
-	case flyball.OpMatches:
+	case opMatches:
 		if p, err := flyball.CompilePattern(s); err == nil {
-			t.patterns = append(t.patterns, p)
+			t.rest.patterns = append(t.rest.patterns, p)
 		}
-	case flyball.OpCIDR:
+	case opCIDR:
 		if p, err := flyball.ParsePrefix(s); err == nil {
-			t.prefixes = append(t.prefixes, unmapped(p))
+			t.rest.prefixes = append(t.rest.prefixes, unmapped(p))
 		}
-	case flyball.OpSemverEq, flyball.OpSemverLT, flyball.OpSemverLTE, flyball.OpSemverGT, flyball.OpSemverGTE:
+	case opSemverEq, opSemverLT, opSemverLTE, opSemverGT, opSemverGTE:
 		if v, ok := flyball.ParseVersion(s); ok {
-			t.versions = append(t.versions, v)
+			t.rest.versions = append(t.rest.versions, v)
 		}
 	default:
 		t.strings = append(t.strings, s)
 	}
+}
+
+// slots is how many attributes, and segmentSlots how many segments, an
+// evaluation remembers.
+const (
+	slots        = 8
+	segmentSlots = 64
+)
+
+// remember gives a slot to each attribute and segment that the rules of one
+// flag test more than once. What a segment tests itself is read each time,
+// since flags share it.
+func remember(rules []rule) {
+	paths, segments := map[string][]*uint8{}, map[string][]*uint8{}
+	var visit func(c *condition)
+	visit = func(c *condition) {
+		for i := range c.parts {
+			visit(&c.parts[i])
+		}
+		switch {
+		case c.kind == kindSegment:
+			segments[c.segment.def.Key] = append(segments[c.segment.def.Key], &c.slot)
+		case c.kind == kindTest && !c.test.at.unit:
+			path := strings.Join(append([]string{c.test.at.name}, c.test.at.rest...), "\x00")
+			paths[path] = append(paths[path], &c.test.at.slot)
+		}
+	}
+	for i := range rules {
+		visit(&rules[i].condition)
+	}
+	number := func(of map[string][]*uint8, most uint8) {
+		next := uint8(0)
+		for _, key := range slices.Sorted(maps.Keys(of)) {
+			if len(of[key]) > 1 && next < most {
+				next++
+				for _, slot := range of[key] {
+					*slot = next
+				}
+			}
+		}
+	}
+	number(paths, slots)
+	number(segments, segmentSlots)
 }
 
 // unmapped writes a prefix of IPv4 addresses in IPv6 form as what it is.
@@ -194,7 +283,17 @@ func (c *condition) holds(st *state) bool {
 	case kindNot:
 		return !c.parts[0].holds(st)
 	}
-	return c.segment.holds(st)
+	if c.slot == 0 {
+		return c.segment.holds(st)
+	}
+	bit := uint64(1) << (c.slot - 1)
+	if st.asked&bit == 0 {
+		st.asked |= bit
+		if c.segment.holds(st) {
+			st.within |= bit
+		}
+	}
+	return st.within&bit != 0
 }
 
 func (s *segment) holds(st *state) bool {
@@ -212,14 +311,14 @@ func (s *segment) holds(st *state) bool {
 func (t *test) holds(st *state) bool {
 	if t.at.unit {
 		key := st.ec.TargetingKey
-		if t.op == flyball.OpExists {
-			return (key != "") == t.bools[1]
+		if t.op == opExists {
+			return (key != "") == t.want
 		}
 		return key != "" && t.holdsString(key)
 	}
 	v := st.attribute(&t.at)
-	if t.op == flyball.OpExists {
-		return (v != nil) == t.bools[1]
+	if t.op == opExists {
+		return (v != nil) == t.want
 	}
 	if s, ok := v.(string); ok {
 		return t.holdsString(s)
@@ -232,9 +331,9 @@ func (t *test) holds(st *state) bool {
 
 func (t *test) holdsString(s string) bool {
 	switch t.op {
-	case flyball.OpIn:
-		if t.set != nil {
-			_, in := t.set[s]
+	case opIn:
+		if t.rest.set != nil {
+			_, in := t.rest.set[s]
 			return in
 		}
 		for _, v := range t.strings {
@@ -242,35 +341,35 @@ func (t *test) holdsString(s string) bool {
 				return true
 			}
 		}
-	case flyball.OpStartsWith:
+	case opStartsWith:
 		for _, v := range t.strings {
 			if strings.HasPrefix(s, v) {
 				return true
 			}
 		}
-	case flyball.OpEndsWith:
+	case opEndsWith:
 		for _, v := range t.strings {
 			if strings.HasSuffix(s, v) {
 				return true
 			}
 		}
-	case flyball.OpContains:
+	case opContains:
 		for _, v := range t.strings {
 			if strings.Contains(s, v) {
 				return true
 			}
 		}
-	case flyball.OpMatches:
-		for _, p := range t.patterns {
+	case opMatches:
+		for _, p := range t.rest.patterns {
 			if len(s) <= flyball.MaxMatchBytes && p.MatchString(s) {
 				return true
 			}
 		}
-	case flyball.OpBefore, flyball.OpAfter:
+	case opBefore, opAfter:
 		return len(s) >= len("2006-01-02T15:04:05Z") && t.holdsInstant(s)
-	case flyball.OpCIDR:
+	case opCIDR:
 		return t.holdsAddress(s)
-	case flyball.OpSemverEq, flyball.OpSemverLT, flyball.OpSemverLTE, flyball.OpSemverGT, flyball.OpSemverGTE:
+	case opSemverEq, opSemverLT, opSemverLTE, opSemverGT, opSemverGTE:
 		return t.holdsVersion(s)
 	}
 	return false
@@ -279,12 +378,12 @@ func (t *test) holdsString(s string) bool {
 // holdsOther tests what is neither a string nor missing.
 func (t *test) holdsOther(v any) bool {
 	switch t.op {
-	case flyball.OpIn:
+	case opIn:
 		return t.holdsIn(v)
-	case flyball.OpLT, flyball.OpLTE, flyball.OpGT, flyball.OpGTE:
+	case opLT, opLTE, opGT, opGTE:
 		n, ok := numberOf(v)
 		return ok && t.holdsNumber(n)
-	case flyball.OpBefore, flyball.OpAfter:
+	case opBefore, opAfter:
 		return t.holdsInstant(v)
 	}
 	return false
@@ -293,7 +392,7 @@ func (t *test) holdsOther(v any) bool {
 func (t *test) holdsIn(v any) bool {
 	switch v := v.(type) {
 	case bool:
-		return t.bools[index(v)]
+		return t.rest.bools[index(v)]
 	case []any:
 		for _, e := range v {
 			if t.equalsOne(e) {
@@ -321,7 +420,7 @@ func (t *test) equalsOne(e any) bool {
 	case string:
 		return t.holdsString(e)
 	case bool:
-		return t.bools[index(e)]
+		return t.rest.bools[index(e)]
 	default:
 		n, ok := numberOf(e)
 		return ok && t.inNumbers(n)
@@ -330,10 +429,10 @@ func (t *test) equalsOne(e any) bool {
 
 func (t *test) inNumbers(n number) bool {
 	if n.whole {
-		_, in := t.integers[n.i]
+		_, in := t.rest.integers[n.i]
 		return in
 	}
-	for _, f := range t.floats {
+	for _, f := range t.rest.floats {
 		if n.f == f {
 			return true
 		}
@@ -344,11 +443,11 @@ func (t *test) inNumbers(n number) bool {
 func (t *test) holdsNumber(n number) bool {
 	order := n.compare(t.bound)
 	switch t.op {
-	case flyball.OpLT:
+	case opLT:
 		return order < 0
-	case flyball.OpLTE:
+	case opLTE:
 		return order <= 0
-	case flyball.OpGT:
+	case opGT:
 		return order > 0
 	}
 	return order >= 0
@@ -359,10 +458,10 @@ func (t *test) holdsInstant(v any) bool {
 		return false
 	}
 	at, ok := flyball.Instant(v)
-	if t.op == flyball.OpBefore {
-		return ok && at < t.instant
+	if t.op == opBefore {
+		return ok && at < t.bound.i
 	}
-	return ok && at > t.instant
+	return ok && at > t.bound.i
 }
 
 func (t *test) holdsAddress(s string) bool {
@@ -371,7 +470,7 @@ func (t *test) holdsAddress(s string) bool {
 		return false
 	}
 	addr = addr.Unmap().WithZone("")
-	for _, p := range t.prefixes {
+	for _, p := range t.rest.prefixes {
 		if p.Contains(addr) {
 			return true
 		}
@@ -384,19 +483,19 @@ func (t *test) holdsVersion(s string) bool {
 	if !ok {
 		return false
 	}
-	for _, w := range t.versions {
+	for _, w := range t.rest.versions {
 		order := v.Compare(w)
 		holds := false
 		switch t.op {
-		case flyball.OpSemverEq:
+		case opSemverEq:
 			holds = order == 0
-		case flyball.OpSemverLT:
+		case opSemverLT:
 			holds = order < 0
-		case flyball.OpSemverLTE:
+		case opSemverLTE:
 			holds = order <= 0
-		case flyball.OpSemverGT:
+		case opSemverGT:
 			holds = order > 0
-		case flyball.OpSemverGTE:
+		case opSemverGTE:
 			holds = order >= 0
 		}
 		if holds {

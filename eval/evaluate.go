@@ -53,9 +53,12 @@ type state struct {
 	ec      *flyball.EvaluationContext
 	now     func() time.Time
 	exposed func(flag string, r flyball.Resolution)
-	version int64
 	at      time.Time
 	clocked bool
+	known   uint16 // which slots of the flag in hand are filled
+	values  [slots]any
+	asked   uint64 // which segments of the flag in hand have been asked
+	within  uint64 // which of them hold the unit
 }
 
 var (
@@ -83,18 +86,17 @@ func (rs *Ruleset) Evaluate(key string, ec *flyball.EvaluationContext, now func(
 	if f == nil {
 		return flyball.Resolution{Reason: flyball.ReasonError, ErrorCode: flyball.ErrorFlagNotFound, Version: rs.id.Version}
 	}
-	return rs.evaluate(f, ec, now, exposed)
-}
-
-func (rs *Ruleset) evaluate(f *flag, ec *flyball.EvaluationContext, now func() time.Time, exposed func(flag string, r flyball.Resolution)) flyball.Resolution {
 	if f.fixed != nil {
 		return *f.fixed
 	}
 	if ec == nil {
 		ec = nobody
 	}
-	st := state{ec: ec, now: now, exposed: exposed, version: rs.id.Version}
+	st := state{ec: ec, now: now, exposed: exposed}
 	outcome, by := f.resolve(&st)
+	if by == "" {
+		return *outcome
+	}
 	r := *outcome
 	r.By = by
 	return r
@@ -111,6 +113,7 @@ func (f *flag) resolve(st *state) (outcome *flyball.Resolution, by string) {
 			return f.off, ""
 		}
 	}
+	st.known, st.asked, st.within = 0, 0, 0 // a prerequisite's slots were its own
 	s := &f.otherwise
 	for i := range f.rules {
 		if r := &f.rules[i]; r.exists(st) && r.condition.holds(st) {
@@ -174,6 +177,18 @@ func (st *state) unit(at *attribute) (string, bool) {
 
 // attribute returns an attribute's value; nil if the context lacks it.
 func (st *state) attribute(at *attribute) any {
+	if at.slot == 0 {
+		return st.read(at)
+	}
+	i := (at.slot - 1) % slots
+	if st.known>>i&1 == 0 {
+		st.known |= 1 << i
+		st.values[i] = st.read(at)
+	}
+	return st.values[i]
+}
+
+func (st *state) read(at *attribute) any {
 	v := st.ec.Attributes[at.name]
 	for _, name := range at.rest {
 		if v == nil {

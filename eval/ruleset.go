@@ -34,6 +34,7 @@ func Compile(doc flyball.Ruleset) (*Ruleset, error) {
 		return nil, err
 	}
 	b := newBuilder(nil, &doc)
+	b.valid = true
 	rs := b.build(&doc)
 	if err := errors.Join(b.problems...); err != nil {
 		return nil, err

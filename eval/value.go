@@ -90,8 +90,11 @@ func unitText(v any) (string, bool) {
 // plain turns a value of a named type, such as `type Plan string`, into that
 // of its underlying type, so that rules see what the programmer wrote.
 func plain(v any) any {
+	if _, ok := v.(string); ok {
+		return v
+	}
 	switch v.(type) {
-	case nil, string, bool, int, int64, float64, []string, []any, map[string]any:
+	case nil, bool, int, int64, float64, []string, []any, map[string]any:
 		return v
 	}
 	switch r := reflect.ValueOf(v); r.Kind() {

@@ -12,7 +12,7 @@ import (
 type Schedule struct {
 	Start   float64 `json:"start"`   // at the rollout's first moment
 	Step    float64 `json:"step"`    // at the next step's start; each later step has half of the one before
-	Uniform float64 `json:"uniform"` // spread evenly over Horizon
+	Rate    float64 `json:"rate"`    // for each second until Horizon
 	Horizon float64 `json:"horizon"` // seconds
 }
 
@@ -25,9 +25,9 @@ type Schedule struct {
 func NewSchedule(steps int, horizon time.Duration) Schedule {
 	h := max(horizon, MinHorizon).Seconds()
 	if steps <= 1 {
-		return Schedule{Start: 0.5, Uniform: 0.5, Horizon: h}
+		return Schedule{Start: 0.5, Rate: 0.5 / h, Horizon: h}
 	}
-	return Schedule{Start: 0.5, Step: 0.1, Uniform: 0.3, Horizon: h}
+	return Schedule{Start: 0.5, Step: 0.1, Rate: 0.3 / h, Horizon: h}
 }
 
 // FromStart is the schedule of a test that looks for a difference which was
@@ -58,6 +58,9 @@ type Breaker struct {
 	Time     float64      `json:"time"`  // seconds since the rollout's start, up to which mass was given out
 	Steps    int          `json:"steps"` // later step starts that had their mass
 	Peak     float64      `json:"peak"`  // the highest E so far
+	// Design is the largest design effect that the evidence was tempered by;
+	// 0 and 1 say that it never was.
+	Design float64 `json:"design,omitempty"`
 }
 
 // E above ceiling is evidence enough for anything; below floor it is none. In
@@ -91,18 +94,23 @@ func NewBreaker(k int, s Schedule) Breaker {
 func (b *Breaker) Multiply(t float64, ratios *Alternatives) {
 	g := b.spend(t)
 	e := 0.0
-	for k, m := range b.M {
-		m = (m + g) * ratios[k]
-		switch {
-		case m > ceiling:
-			m = ceiling
-		case !(m >= floor): // NaN too: an absurd ratio may silence a test, never trip it
+	for k := range b.M {
+		m := (b.M[k] + g) * ratios[k]
+		if !(m >= floor) { // NaN too: an absurd ratio may silence a test, never trip it
 			m = 0
 		}
 		b.M[k] = m
 		e += b.Weights[k] * m
 	}
-	b.Peak = max(b.Peak, e)
+	if e > ceiling {
+		for k := range b.M {
+			b.M[k] = min(b.M[k], ceiling)
+		}
+		e = ceiling
+	}
+	if e > b.Peak {
+		b.Peak = e
+	}
 }
 
 // Step gives out the mass of a step that starts at t. Call it before anything
@@ -128,12 +136,14 @@ func (b *Breaker) spend(t float64) float64 {
 	if !(t > b.Time) || t > math.MaxFloat64 {
 		return 0
 	}
-	s, g := &b.Schedule, 0.0
-	if b.Time < s.Horizon {
-		g = s.Uniform / s.Horizon * (min(t, s.Horizon) - b.Time)
-	}
-	left := 1 - b.Spent
-	if t > s.Horizon && left > g {
+	s, left, g := &b.Schedule, 1-b.Spent, 0.0
+	switch {
+	case t <= s.Horizon:
+		g = s.Rate * (t - b.Time)
+	case left < 1e-9: // what rounding left
+		g = left
+	default:
+		g = max(0, s.Rate*(s.Horizon-b.Time))
 		g += (left - g) * -math.Expm1(-math.Ln2*(t-max(b.Time, s.Horizon))/s.Horizon)
 	}
 	if !(g < left) {
@@ -142,6 +152,22 @@ func (b *Breaker) spend(t float64) float64 {
 	b.Time = t
 	b.Spent += g
 	return g
+}
+
+// temper takes note of a design effect and returns the one to temper by: the
+// largest so far. When it grows, what is already there is tempered anew, as the
+// units that repeat themselves were then counted too fully; it may only shrink by
+// that, so the guarantee does not rest on how the effect is estimated.
+func (b *Breaker) temper(d float64) float64 {
+	was := max(b.Design, 1)
+	if d <= was || b.Spent == 0 {
+		return was
+	}
+	for k, m := range b.M {
+		b.M[k] = min(m, b.Spent*math.Pow(m/b.Spent, was/d))
+	}
+	b.Design = d
+	return d
 }
 
 // E returns the evidence that the margin is exceeded.

@@ -11,17 +11,20 @@ type Events struct {
 	// configured allocation may stand for it only where the request itself was
 	// randomised: one busy user would otherwise look like a fault.
 	Share     float64
-	Treatment float64
-	Control   float64
-	// DesignEffect is by how much the events of one unit repeat each other
-	// (Moments.DesignEffect); 1 or less means that they are independent.
+	Treatment int64
+	Control   int64
+	// DesignEffect is by how much the events of one unit have so far repeated
+	// each other (Moments.DesignEffect); 1 or less means that they are
+	// independent, as first events of units are.
 	DesignEffect float64
 }
 
-// usable tells whether both arms could have had the events.
+// usable tells whether both arms could have had the events, and whether the
+// numbers are such that no sum of them is ever infinite.
 func (e Events) usable() bool {
-	n := e.Treatment + e.Control
-	return e.Share > 0 && e.Share < 1 && e.Treatment >= 0 && e.Control >= 0 && n > 0 && n <= math.MaxFloat64
+	const most = 1e15 // beyond which not every whole number is a float64
+	return e.Share > 0 && e.Share < 1 && e.DesignEffect <= MaxValue &&
+		e.Treatment >= 0 && e.Control >= 0 && e.Treatment <= most && e.Control <= most && e.Treatment+e.Control > 0
 }
 
 // Labels is the breaker for events, such as errors or conversions. It asks of
@@ -64,22 +67,36 @@ func (l *Labels) Observe(t float64, e Events) {
 	if !e.usable() {
 		return
 	}
-	var ratios Alternatives
+	d, n := l.temper(e.DesignEffect), e.Treatment+e.Control
+	var control Alternatives // the ratio of one event in control; one in treatment has Grid times that
 	null := odds(e.Share, l.Ratio)
-	if e.Treatment+e.Control == 1 && e.DesignEffect <= 1 {
-		for k, g := range l.Grid {
-			ratios[k] = null / odds(e.Share, l.Ratio*g)
-			if e.Treatment == 1 {
-				ratios[k] *= g
-			}
+	for k := range control {
+		control[k] = null / odds(e.Share, l.Ratio*l.Grid[k])
+	}
+	ratios := control
+	switch {
+	case n > few || d > 1:
+		for k := range ratios {
+			ratios[k] = math.Exp((float64(e.Treatment)*math.Log(l.Grid[k]) + float64(n)*math.Log(control[k])) / d)
 		}
-	} else {
-		n, d := e.Treatment+e.Control, max(e.DesignEffect, 1)
-		for k, g := range l.Grid {
-			ratios[k] = math.Exp((e.Treatment*math.Log(g) + n*math.Log(null/odds(e.Share, l.Ratio*g))) / d)
+	default: // what most windows hold; no logarithms
+		for range n - 1 {
+			multiply(&ratios, &control)
+		}
+		for range e.Treatment {
+			multiply(&ratios, &l.Grid)
 		}
 	}
 	l.Multiply(t, &ratios)
+}
+
+// few events are multiplied faster than their logarithms are taken.
+const few = 16
+
+func multiply(a, b *Alternatives) {
+	for k := range a {
+		a[k] *= b[k]
+	}
 }
 
 // odds returns πr + 1 − π: how often, next to ratio 1, anyone has the event.

@@ -27,7 +27,7 @@ func (m Margin) Ratio() float64 {
 // errors of its few users and still cost the whole no more than the budget; the
 // step to everybody must show the margin itself, or 5 %.
 func (m Margin) StepRatio(a float64) float64 {
-	r := 1 + max(m.Relative, HarmBudget/a)
+	r := 1 + max(m.Relative, HarmBudget/max(a, smallestShare))
 	if m.HigherIsBetter {
 		return 1 / r
 	}
@@ -40,10 +40,13 @@ func (m Margin) StepRatio(a float64) float64 {
 func (m Margin) AtStep(a, controlMean float64) Margin {
 	c := math.Abs(controlMean)
 	return Margin{
-		Absolute:       max(m.Absolute, m.Relative*c, HarmBudget/a*c),
+		Absolute:       max(m.Absolute, m.Relative*c, HarmBudget/max(a, smallestShare)*c),
 		HigherIsBetter: m.HigherIsBetter,
 	}
 }
+
+// One in a million, the least that a weight can be, keeps the ratios finite.
+const smallestShare = 1e-6
 
 // Tau returns the scale τ of the differences that a [Contrast] should find
 // soonest: half the absolute margin, but at least 5 % of control's mean. It is a

@@ -13,7 +13,7 @@ import "math"
 // central limit theorem, not exactly: ask for [MinUnits] in each arm, and use
 // [Labels] for rare events. Without information (v or tau not above 0) it is 0.
 func NormalMixture(theta, v, tau float64) float64 {
-	if !(Contrast{theta, v}).known() || !(tau > 0) {
+	if !(Contrast{theta, v}).known() || !scales(tau) {
 		return 0
 	}
 	grown := 1 + tau*tau/v

@@ -10,16 +10,22 @@ type Moments struct {
 	SumSq float64 `json:"sumSq"`
 }
 
-// Add counts the value x of a new unit.
+// Add counts the value x of a new unit, unless x is NaN or beyond [MaxValue]: one
+// such value would be all that is ever seen again.
 func (m *Moments) Add(x float64) {
-	m.N++
-	m.Replace(0, x)
+	if math.Abs(x) <= MaxValue {
+		m.N++
+		m.Replace(0, x)
+	}
 }
 
 // Replace tells that the value of a unit that was counted before grew from old
 // to x, as the sum over a unit's observations does. The variance stays that
-// between units, exactly, at no more cost than an Add.
+// between units, exactly, at no more cost than an Add. It leaves out what Add would.
 func (m *Moments) Replace(old, x float64) {
+	if !(max(math.Abs(old), math.Abs(x)) <= MaxValue) {
+		return
+	}
 	m.Sum += x - old
 	m.SumSq += (x - old) * (x + old)
 }
@@ -101,6 +107,18 @@ func Pool(contrasts ...Contrast) Contrast {
 	return Contrast{Theta: score / information, V: 1 / information}
 }
 
+// Within tells whether the contrasts of a rollout's steps, made with a step's
+// margin ([Margin.AtStep]) and in order, show together that the treatment is
+// within it, at error alpha, and whether the last of them, the present step's,
+// brought at least [FreshInformation] of that.
+func Within(steps []Contrast, tau, alpha float64) bool {
+	if len(steps) == 0 || !steps[len(steps)-1].known() {
+		return false
+	}
+	all := Pool(steps...)
+	return all.Negate().LogE(tau) >= math.Log(1/alpha) && all.V >= FreshInformation*steps[len(steps)-1].V
+}
+
 // Negate returns the contrast with which to test the opposite: that the
 // treatment is within the margin.
 func (c Contrast) Negate() Contrast { return Contrast{Theta: -c.Theta, V: c.V} }
@@ -113,16 +131,21 @@ func (c Contrast) LogE(tau float64) float64 { return NormalMixture(c.Theta, c.V,
 // 1 − alpha; see [Radius]. tau is the scale of differences at which they are to be
 // tightest. It is false where nothing is known.
 func (c Contrast) Interval(tau, alpha float64) (Interval, bool) {
-	if !c.known() || !(tau > 0) {
+	if !c.known() || !scales(tau) {
 		return Interval{}, false
 	}
 	r := Radius(1/c.V, 1/(tau*tau), alpha)
 	return Interval{Low: c.Theta - r, High: c.Theta + r}, true
 }
 
+// known tells whether there is an estimate, within bounds in which no square or
+// quotient of it overflows.
 func (c Contrast) known() bool {
-	return c.V > 0 && c.V <= math.MaxFloat64 && math.Abs(c.Theta) <= math.MaxFloat64
+	return c.V >= 1/MaxValue && c.V <= MaxValue*MaxValue && math.Abs(c.Theta) <= MaxValue
 }
+
+// scales tells whether tau can be the scale of a mixture.
+func scales(tau float64) bool { return tau >= 1/MaxValue && tau <= MaxValue }
 
 // An Interval is closed and finite.
 type Interval struct {

@@ -9,8 +9,9 @@ import "math"
 type Block struct {
 	Treatment float64 // mean of one or more observations
 	Control   float64 // mean of one or more observations
-	// DesignEffect is by how much the observations of one unit repeat each
-	// other; 1 or less means that they are independent.
+	// DesignEffect is by how much the observations of one unit have so far
+	// repeated each other (Moments.DesignEffect); 1 or less means that they are
+	// independent.
 	DesignEffect float64
 }
 
@@ -60,16 +61,17 @@ func (p *PairedBet) Observe(t float64, b Block) {
 		x, c = max(0, p.Cap-x), max(0, p.Cap-c)
 		slope, margin = p.Margin.Ratio(), p.Margin.Absolute+p.Margin.Relative*p.Cap
 	}
-	if !(x+c <= math.MaxFloat64) {
+	if !(max(x, c, b.DesignEffect) <= MaxValue) {
 		return
 	}
 	if scale := margin + 2*slope*p.Control; p.Blocks > 0 && scale > 0 {
 		var ratios Alternatives
+		d := p.temper(b.DesignEffect)
 		excess := (x - slope*c - margin) / scale
 		for k, f := range fractions {
 			ratios[k] = max(leastLeft, 1+f*excess)
-			if b.DesignEffect > 1 {
-				ratios[k] = math.Pow(ratios[k], 1/b.DesignEffect)
+			if d > 1 {
+				ratios[k] = math.Pow(ratios[k], 1/d)
 			}
 		}
 		p.Multiply(t, &ratios)

@@ -8,7 +8,8 @@ import "math"
 type RateRatio struct {
 	Treatment float64 `json:"treatment"` // Σ x_T·(1−π)
 	Control   float64 `json:"control"`   // Σ x_C·π
-	Noise     float64 `json:"noise"`     // Σ D·(x_T+x_C)·π·(1−π)
+	Noise     float64 `json:"noise"`     // Σ (x_T+x_C)·π·(1−π)
+	Design    float64 `json:"design"`    // the latest design effect, at least 1
 }
 
 // Observe counts a batch.
@@ -16,9 +17,10 @@ func (r *RateRatio) Observe(e Events) {
 	if !e.usable() {
 		return
 	}
-	r.Treatment += e.Treatment * (1 - e.Share)
-	r.Control += e.Control * e.Share
-	r.Noise += max(e.DesignEffect, 1) * (e.Treatment + e.Control) * e.Share * (1 - e.Share)
+	r.Treatment += float64(e.Treatment) * (1 - e.Share)
+	r.Control += float64(e.Control) * e.Share
+	r.Noise += float64(e.Treatment+e.Control) * e.Share * (1 - e.Share)
+	r.Design = max(e.DesignEffect, 1)
 }
 
 // Estimate returns the rate ratio, treatment over control. It is false until
@@ -45,7 +47,7 @@ const (
 // false while there are too few events. The verdict does not rest on it: a
 // breaker needs fewer.
 func (r RateRatio) Interval(alpha float64) (Interval, bool) {
-	information := r.Treatment * r.Control / r.Noise
+	information := r.Treatment * r.Control / (r.Noise * r.Design)
 	if !(information >= least) {
 		return Interval{}, false
 	}

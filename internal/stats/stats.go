@@ -24,8 +24,9 @@
 // The types are plain values: a copy is a snapshot, and encoding/json restores
 // one bit for bit, so that a process that was restarted continues with exactly
 // the E it would have had. No state ever holds an infinity or NaN, which JSON
-// could not carry. Nothing here reads a clock: times are seconds since the
-// rollout began, given by the caller. Nothing is safe for concurrent use.
+// could not carry: what is not a number, or larger than [MaxValue], is left out.
+// Nothing here reads a clock: times are seconds since the rollout began, given by
+// the caller. Nothing is safe for concurrent use.
 package stats
 
 import "time"
@@ -47,6 +48,9 @@ const (
 	CapQuantile    = 0.999 // of control, the cap learnt at WarmUpUnits, for both arms
 
 	Breakdowns = 8 // values of a `by` attribute that get a test of their own, each at its share of alpha
+
+	// MaxValue is the largest size of a value or count that is taken.
+	MaxValue = 1e100
 
 	JudgingWindow = 50 * time.Millisecond
 	MinHorizon    = 24 * time.Hour // over which a breaker spreads its uniform mass, at the least

@@ -13,3 +13,6 @@
 // Package eval turns a ruleset into decisions; package provider brings both
 // into a program through OpenFeature.
 package flyball
+
+// ProgramVersion is the version of this program and of its SDK.
+const ProgramVersion = "0.1.0"

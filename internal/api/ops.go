@@ -1,0 +1,110 @@
+package api
+
+import (
+	"github.com/flyballdev/flyball/internal/service"
+)
+
+type svc = service.Service
+
+// Operations are all capabilities, one row each. What streams, or has a form
+// that a standard fixes, stands beside them.
+func Operations() []Operation { return operations }
+
+var operations = []Operation{
+	op("create_flag", "POST /api/v1/flags", "Create a flag; it serves its safe variant, disabled, everywhere.", service.Write, (*svc).CreateFlag).
+		command("flag create", "payments.checkout.new-flow --kind release --type boolean --variants '{on: true, off: false}' --safe-variant off --owner payments-team --expires-at 2027-02-01 --reason 'rebuild pricing'", "key"),
+	op("list_flags", "GET /api/v1/flags", "List flags.", service.Read, (*svc).ListFlags).
+		command("flag list", "--owner payments-team").table("flags: key kind type owner expiresAt state environments"),
+	op("get_flag", "GET /api/v1/flags/{key}", "Show a flag and what each environment serves for it.", service.Read, (*svc).Flag).
+		command("flag get", "payments.checkout.new-flow", "key"),
+	op("update_flag", "PUT /api/v1/flags/{key}", "Replace what a flag is; its key and its type stay.", service.Write, (*svc).UpdateFlag).
+		command("flag update", "payments.checkout.new-flow -f flag.yaml --reason 'a new owner'", "key"),
+	op("archive_flag", "POST /api/v1/flags/{key}/archive", "Take a flag out of every ruleset; its key is never free again.", service.Write, (*svc).ArchiveFlag).
+		command("flag archive", "payments.checkout.new-flow --reason 'the old path is deleted'", "key"),
+
+	op("kill_flag", "POST /api/v1/environments/{environment}/flags/{key}/kill", "Serve the safe variant to everybody, at once.", service.Write, (*svc).KillFlag).
+		command("flag kill", "payments.checkout.new-flow -e production --reason 'error rate doubled'", "key"),
+	op("resume_flag", "POST /api/v1/environments/{environment}/flags/{key}/resume", "Lift a kill, and only that.", service.Write, (*svc).ResumeFlag).
+		command("flag resume", "payments.checkout.new-flow -e production --reason 'fixed in 1.4.3'", "key"),
+	op("enable_flag", "POST /api/v1/environments/{environment}/flags/{key}/enable", "Make rules and default apply.", service.Write, (*svc).EnableFlag).
+		command("flag enable", "payments.checkout.new-flow -e production --reason 'ready to ship'", "key"),
+	op("disable_flag", "POST /api/v1/environments/{environment}/flags/{key}/disable", "Serve the off variant to everybody.", service.Write, (*svc).DisableFlag).
+		command("flag disable", "payments.checkout.new-flow -e production --reason 'not yet'", "key"),
+	op("set_default", "PUT /api/v1/environments/{environment}/flags/{key}/default", "Say what is served when no rule matches.", service.Write, (*svc).SetDefault).
+		command("flag default", "payments.checkout.new-flow -e production --default '{variant: on}' --reason 'on for all'", "key"),
+	op("configure_flag", "PUT /api/v1/environments/{environment}/flags/{key}", "Replace what an environment serves for a flag, all at once.", service.Write, (*svc).SetConfig).
+		command("flag configure", "payments.checkout.new-flow -e production -f config.yaml --reason 'new targeting'", "key"),
+
+	op("add_rule", "POST /api/v1/environments/{environment}/flags/{key}/rules", "Add a rule; the first that matches wins.", service.Write, (*svc).AddRule).
+		command("rule add", "payments.checkout.new-flow -e production --rule '{id: staff, if: {attribute: email, op: endsWith, values: [\"@example.com\"]}, serve: {variant: on}}' --reason 'staff first'", "key"),
+	op("update_rule", "PUT /api/v1/environments/{environment}/flags/{key}/rules/{id}", "Replace a rule in its place.", service.Write, (*svc).UpdateRule).
+		command("rule update", "payments.checkout.new-flow staff -e production --rule '{id: staff, if: {segment: staff}, serve: {variant: on}}' --reason 'use the segment'", "key", "id"),
+	op("move_rule", "POST /api/v1/environments/{environment}/flags/{key}/rules/{id}/move", "Change a rule's place in the order.", service.Write, (*svc).MoveRule).
+		command("rule move", "payments.checkout.new-flow staff -e production --before canada --reason 'staff first'", "key", "id"),
+	op("remove_rule", "POST /api/v1/environments/{environment}/flags/{key}/rules/{id}/remove", "Take a rule away.", service.Write, (*svc).RemoveRule).
+		command("rule remove", "payments.checkout.new-flow staff -e production --reason 'everyone has it'", "key", "id"),
+
+	op("create_segment", "POST /api/v1/segments", "Create a segment.", service.Write, (*svc).CreateSegment).upTo(limitSegment).
+		command("segment create", "beta-testers --owner default --include user-1,user-2 --reason 'first testers'", "key"),
+	op("list_segments", "GET /api/v1/segments", "List segments.", service.Read, (*svc).ListSegments).
+		command("segment list", "").table("segments: key owner description include exclude version"),
+	op("get_segment", "GET /api/v1/segments/{key}", "Show a segment.", service.Read, (*svc).Segment).
+		command("segment get", "beta-testers", "key"),
+	op("update_segment", "PUT /api/v1/segments/{key}", "Replace a segment; it is a change of every flag that uses it.", service.Write, (*svc).UpdateSegment).upTo(limitSegment).
+		command("segment update", "beta-testers --owner default --include user-1,user-2,user-3 --reason 'one more'", "key"),
+
+	op("create_metric", "POST /api/v1/metrics", "Create a metric, by which rollouts are judged.", service.Write, (*svc).CreateMetric).
+		command("metric create", "checkout.errors --type rate --better lower --reason 'guard checkout'", "key"),
+	op("list_metrics", "GET /api/v1/metrics", "List metrics.", service.Read, (*svc).ListMetrics).
+		command("metric list", "").table("metrics: key type better analysis unit window description"),
+	op("get_metric", "GET /api/v1/metrics/{key}", "Show a metric.", service.Read, (*svc).Metric).
+		command("metric get", "checkout.errors", "key"),
+	op("update_metric", "PUT /api/v1/metrics/{key}", "Replace a metric, unless it judges a live rollout.", service.Write, (*svc).UpdateMetric).
+		command("metric update", "checkout.errors --type rate --better lower --window 10m --reason 'outcomes are quick'", "key"),
+
+	op("start_rollout", "POST /api/v1/rollouts", "Start a rollout; its first step serves at once.", service.Write, (*svc).StartRollout).
+		command("rollout start", "payments.checkout.new-flow -e production --treatment on --control off --steps '[{ppm: 10000, hold: 30m}, {ppm: 1000000, hold: 24h}]' --guardrails '[{metric: checkout.errors, margin: {relative: 0.05}}]' --reason 'ship it'", "flag"),
+	op("list_rollouts", "GET /api/v1/rollouts", "List rollouts, newest first.", service.Read, (*svc).ListRollouts).
+		command("rollout list", "--live").table("rollouts: id flag environment state at startedAt why"),
+	op("get_rollout", "GET /api/v1/rollouts/{id}", "Show a rollout and what the judge knows of it.", service.Read, (*svc).Rollout).
+		command("rollout status", "payments.checkout.new-flow", "id"),
+	op("pause_rollout", "POST /api/v1/rollouts/{id}/pause", "Keep a rollout at its step.", service.Write, (*svc).PauseRollout).
+		command("rollout pause", "payments.checkout.new-flow --reason 'a release is under way'", "id"),
+	op("resume_rollout", "POST /api/v1/rollouts/{id}/resume", "Let a paused rollout go on.", service.Write, (*svc).ResumeRollout).
+		command("rollout resume", "payments.checkout.new-flow --reason 'the release is done'", "id"),
+	op("abort_rollout", "POST /api/v1/rollouts/{id}/abort", "Take the treatment back from everybody, at once.", service.Write, (*svc).AbortRollout).
+		command("rollout abort", "payments.checkout.new-flow --reason 'support calls'", "id"),
+	op("pass_gate", "POST /api/v1/rollouts/{id}/pass", "Open a gate of the rollout's step in force.", service.Write, (*svc).PassGate).
+		command("rollout pass", "payments.checkout.new-flow --gate 0 --reason 'looked at the dashboards'", "id"),
+
+	op("evaluate", "POST /api/v1/environments/{environment}/flags/{key}/evaluate", "Tell what a flag serves for a context, and why.", service.Read, (*svc).Evaluate).
+		command("evaluate", "payments.checkout.new-flow -e production --context '{targetingKey: user-1, country: CA}'", "key"),
+	op("list_audit", "GET /api/v1/audit", "List who changed what, when and why.", service.Read, (*svc).ListAudit).
+		command("audit list", "--subject payments.checkout.new-flow").table("entries: seq at actor.id action subject environment version reason"),
+	op("get_fleet", "GET /api/v1/environments/{environment}/fleet", "Tell which instances run the ruleset in force.", service.Read, (*svc).Fleet).
+		command("environment fleet", "production", "environment"),
+
+	op("export", "GET /api/v1/files", "Export flags, segments, metrics and teams as files.", service.Read, (*svc).ExportFiles),
+	op("apply", "PUT /api/v1/files", "Make files true, all or nothing; what they do not name is left alone.", service.Write, (*svc).ApplyFiles).upTo(limitFiles),
+
+	op("create_environment", "POST /api/v1/environments", "Create an environment.", service.Admin, (*svc).CreateEnvironment).
+		command("environment create", "staging --reason 'a place to rehearse'", "key"),
+	op("list_environments", "GET /api/v1/environments", "List environments.", service.Read, (*svc).ListEnvironments).
+		command("environment list", "").table("environments: key protected version"),
+	op("get_environment", "GET /api/v1/environments/{key}", "Show an environment.", service.Read, (*svc).Environment).
+		command("environment get", "production", "key"),
+	op("update_environment", "PUT /api/v1/environments/{key}", "Say whether an environment is protected.", service.Admin, (*svc).UpdateEnvironment).
+		command("environment update", "staging --protected --reason 'customers use it'", "key"),
+	op("create_team", "POST /api/v1/teams", "Create a team, which can own flags.", service.Admin, (*svc).CreateTeam).
+		command("team create", "payments-team --name Payments --contact '#payments' --reason 'a new team'", "key"),
+	op("list_teams", "GET /api/v1/teams", "List teams.", service.Read, (*svc).ListTeams).
+		command("team list", "").table("teams: key name contact"),
+	op("update_team", "PUT /api/v1/teams/{key}", "Replace a team.", service.Admin, (*svc).UpdateTeam).
+		command("team update", "payments-team --name Payments --contact '#pay' --reason 'a new channel'", "key"),
+	op("create_token", "POST /api/v1/tokens", "Create a token; its secret is shown once.", service.Admin, (*svc).CreateToken).
+		command("token create", "checkout-service --kind sdk -e production --reason 'deploy checkout'", "name"),
+	op("list_tokens", "GET /api/v1/tokens", "List tokens, without their secrets.", service.Admin, (*svc).ListTokens).
+		command("token list", "").table("tokens: id kind name actor environment flags expiresAt revokedAt"),
+	op("revoke_token", "POST /api/v1/tokens/{id}/revoke", "End a token at once.", service.Admin, (*svc).RevokeToken).
+		command("token revoke", "0f3a9c12d4e5 --reason 'it leaked'", "id"),
+}

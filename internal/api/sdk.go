@@ -1,0 +1,180 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/flyballdev/flyball"
+	"github.com/flyballdev/flyball/internal/ingest"
+	"github.com/flyballdev/flyball/internal/service"
+)
+
+// view returns the ruleset that a request's token opens, and the one it is of.
+func (s *Server) view(r *http.Request) (*service.Published, *service.View, error) {
+	p := service.PrincipalOf(r.Context())
+	head, err := s.service.Published(p.Environment)
+	if err != nil {
+		return nil, nil, err
+	}
+	v, err := head.View(p.Flags)
+	return head, v, err
+}
+
+// ruleset answers with the ruleset in force, or that the caller has it.
+func (s *Server) ruleset(w http.ResponseWriter, r *http.Request) {
+	_, v, err := s.view(r)
+	if err != nil {
+		writeProblem(w, r, err)
+		return
+	}
+	h := w.Header()
+	h.Set("ETag", `"`+v.ETag()+`"`)
+	h.Set("Cache-Control", "no-cache")
+	h.Set("Vary", "Accept-Encoding, Authorization")
+	if matchesETag(r.Header.Get("If-None-Match"), v.ETag()) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	h.Set("Content-Type", "application/json")
+	body := v.JSON
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		h.Set("Content-Encoding", "gzip")
+		body = v.Gzip
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.Write(body)
+}
+
+// matchesETag reads a list of entity tags, weak ones and * included.
+func matchesETag(header, tag string) bool {
+	for part := range strings.SplitSeq(header, ",") {
+		part = strings.TrimPrefix(strings.TrimSpace(part), "W/")
+		if part == "*" || part == `"`+tag+`"` {
+			return true
+		}
+	}
+	return false
+}
+
+const (
+	heartbeat     = 15 * time.Second
+	recheckToken  = 4 * time.Second // a revoked token's streams end within this
+	writeDeadline = 10 * time.Second
+	drainSpread   = 5 * time.Second
+)
+
+// stream sends the ruleset in force and each one that follows, as server-sent
+// events: a patch where the client has the version before, else the whole. A
+// client that is slow gets the latest when it is ready, never a backlog.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
+	if s.streams.Add(1) > s.maximum {
+		s.streams.Add(-1)
+		writeProblem(w, r, flyball.Errorf(flyball.Unavailable, "too many streams are open; come back later").With("retryAfter", 5+rand.IntN(25)))
+		return
+	}
+	defer s.streams.Add(-1)
+	s.metrics.streams.Inc()
+	defer s.metrics.streams.Dec()
+
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no")
+	w.WriteHeader(http.StatusOK)
+	e := &events{w: w, c: http.NewResponseController(w)}
+	e.send("retry: %d\n\n", 1000+rand.IntN(2000))
+	has := parseRulesetID(r.Header.Get("Last-Event-ID"))
+	beat, check := time.NewTicker(heartbeat), time.NewTicker(recheckToken)
+	defer beat.Stop()
+	defer check.Stop()
+	for e.err == nil {
+		head, v, err := s.view(r)
+		if err != nil {
+			return
+		}
+		if has != v.ID {
+			e.ruleset(v, has)
+			has = v.ID
+		}
+		select {
+		case <-head.Superseded:
+		case <-beat.C:
+			e.send(": beat\n\n")
+		case <-check.C:
+			if _, err := s.authenticate(r); flyball.CodeOf(err) == flyball.Unauthenticated && err != nil {
+				return
+			}
+		case <-s.drain:
+			e.send("event: goodbye\ndata: {\"spreadMs\":%d}\n\n", drainSpread.Milliseconds())
+			return
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+func parseRulesetID(s string) (id flyball.RulesetID) {
+	epoch, version, _ := strings.Cut(s, ".")
+	id.Epoch, _ = strconv.ParseInt(epoch, 10, 64)
+	id.Version, _ = strconv.ParseInt(version, 10, 64)
+	return id
+}
+
+// events writes server-sent events, each within a deadline.
+type events struct {
+	w   http.ResponseWriter
+	c   *http.ResponseController
+	err error
+}
+
+func (e *events) send(format string, args ...any) {
+	if e.err != nil {
+		return
+	}
+	e.c.SetWriteDeadline(time.Now().Add(writeDeadline))
+	if _, e.err = fmt.Fprintf(e.w, format, args...); e.err == nil {
+		e.err = e.c.Flush()
+	}
+}
+
+func (e *events) ruleset(v *service.View, has flyball.RulesetID) {
+	if v.Patch != nil && has == v.From {
+		e.send("event: patch\nid: %s\ndata: %s\n\n", v.ETag(), v.Patch)
+		return
+	}
+	e.send("event: ruleset\nid: %s\ndata: %s\n\n", v.ETag(), v.JSON)
+}
+
+// telemetry takes a batch, and acknowledges it once it is durable.
+func (s *Server) telemetry(w http.ResponseWriter, r *http.Request) {
+	p := service.PrincipalOf(r.Context())
+	if r.ContentLength > flyball.MaxBatchBytes {
+		w.Header().Set("Connection", "close")
+		s.metrics.batches.WithLabelValues("refused").Inc()
+		writeProblem(w, r, flyball.Errorf(flyball.TooLarge, "a batch has at most %d bytes: split it", flyball.MaxBatchBytes))
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
+	defer cancel()
+	batch, err := ingest.DecodeBatch(r.Body, r.Header.Get("Content-Encoding"), ingest.Limits{})
+	var reply flyball.TelemetryReply
+	if err == nil {
+		reply, err = s.receiver.Accept(ctx, p.Environment, p.Kind == flyball.TokenSDK, batch)
+	}
+	if err != nil {
+		s.metrics.batches.WithLabelValues("refused").Inc()
+		writeProblem(w, r, err)
+		return
+	}
+	status := http.StatusAccepted
+	if len(reply.Rejected) > 0 {
+		status = http.StatusOK
+	}
+	s.metrics.batches.WithLabelValues("accepted").Inc()
+	writeJSON(w, status, reply)
+}

@@ -1,0 +1,275 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/flyballdev/flyball"
+	"github.com/flyballdev/flyball/internal/store"
+)
+
+// FlagIn names a flag in an environment, and why what it serves changes.
+type FlagIn struct {
+	Key         string `json:"key" doc:"the flag's key"`
+	Environment string `json:"environment" doc:"where" example:"production"`
+	IfVersion   int64  `json:"ifVersion,omitempty" doc:"the version of this flag's configuration that you read; a newer one is a conflict"`
+	Reason      string `json:"reason" doc:"why it changes"`
+}
+
+// Configured is what an environment serves for a flag after a change.
+type Configured struct {
+	ConfigView
+	Environment    string `json:"environment"`
+	RulesetVersion int64  `json:"rulesetVersion" doc:"the version in force"`
+	Changed        bool   `json:"changed" doc:"false if everything was so already"`
+}
+
+// configure changes what one environment serves for one flag.
+func (s *Service) configure(ctx context.Context, action string, in FlagIn, alter func(*edit, flyball.Flag, *flyball.FlagConfig) error) (Configured, error) {
+	out, err := s.change(ctx, changeOf{
+		access: Write, action: action, subject: in.Key, flag: in.Key, reason: in.Reason,
+		apply: func(e *edit) error { return e.configure(in, alter) },
+	})
+	if err != nil {
+		return Configured{}, err
+	}
+	view := Configured{Environment: in.Environment, Changed: out.Changed}
+	err = s.db.View(ctx, func(tx *store.Tx) error {
+		c, err := tx.FlagConfig(in.Environment, in.Key)
+		if err != nil {
+			return err
+		}
+		env, err := tx.Environment(in.Environment)
+		view.ConfigView, view.RulesetVersion = ConfigView{FlagConfig: c.FlagConfig, Version: c.Version}, env.Version
+		return err
+	})
+	return view, err
+}
+
+func (e *edit) configure(in FlagIn, alter func(*edit, flyball.Flag, *flyball.FlagConfig) error) error {
+	f, err := e.flag(in.Key)
+	if err != nil {
+		return err
+	}
+	c, version, err := e.config(in.Environment, in.Key)
+	if err != nil {
+		return err
+	}
+	if in.IfVersion != 0 && in.IfVersion != version {
+		return stale(fmt.Sprintf("the configuration of %s in %s", in.Key, in.Environment), in.IfVersion, version)
+	}
+	before := c
+	c.Rules, c.Prerequisites = slices.Clone(c.Rules), slices.Clone(c.Prerequisites)
+	if err := alter(e, f.Flag, &c); err != nil {
+		return err
+	}
+	if err := keepsRollout(before, c); err != nil {
+		return err
+	}
+	if err := c.Validate(f.Flag); err != nil {
+		return err
+	}
+	return e.putConfig(in.Environment, c)
+}
+
+// keepsRollout refuses an edit of the serve that a live rollout stands in for.
+func keepsRollout(before, after flyball.FlagConfig) error {
+	o := before.Rollout
+	if o == nil || after.Rollout == nil {
+		return nil
+	}
+	was, _ := before.Serve(o.Where)
+	is, ok := after.Serve(o.Where)
+	if ok && sameServe(was, is) {
+		return nil
+	}
+	return flyball.Errorf(flyball.Conflict, "a live rollout stands in for %s: end it first (flyball rollout abort %s)", o.Where, o.ID).With("rollout", o.ID)
+}
+
+func sameServe(a, b flyball.Serve) bool {
+	if a.Variant != b.Variant || (a.Split == nil) != (b.Split == nil) {
+		return false
+	}
+	return a.Split == nil || a.Split.By == b.Split.By && slices.Equal(a.Split.Weights, b.Split.Weights)
+}
+
+// KillFlag serves the safe variant to everybody, at once, until a person
+// resumes the flag. It ends a live rollout. It is a retreat: it waits for
+// nobody.
+func (s *Service) KillFlag(ctx context.Context, in FlagIn) (Configured, error) {
+	return s.configure(ctx, "flag.kill", in, func(e *edit, f flyball.Flag, c *flyball.FlagConfig) error {
+		if c.Killed != nil {
+			return nil
+		}
+		c.Killed = &flyball.Kill{At: e.at, By: e.principal.ID, Reason: in.Reason}
+		return e.endRollout(c, "the flag was killed: "+in.Reason)
+	})
+}
+
+// ResumeFlag lifts a kill, and only that: no rollout comes back.
+func (s *Service) ResumeFlag(ctx context.Context, in FlagIn) (Configured, error) {
+	return s.configure(ctx, "flag.resume", in, func(_ *edit, _ flyball.Flag, c *flyball.FlagConfig) error {
+		c.Killed = nil
+		return nil
+	})
+}
+
+// EnableFlag makes rules and default apply.
+func (s *Service) EnableFlag(ctx context.Context, in FlagIn) (Configured, error) {
+	return s.configure(ctx, "flag.enable", in, func(_ *edit, _ flyball.Flag, c *flyball.FlagConfig) error {
+		c.Enabled = true
+		return nil
+	})
+}
+
+// DisableFlag serves the off variant to everybody. It ends a live rollout.
+func (s *Service) DisableFlag(ctx context.Context, in FlagIn) (Configured, error) {
+	return s.configure(ctx, "flag.disable", in, func(e *edit, _ flyball.Flag, c *flyball.FlagConfig) error {
+		c.Enabled = false
+		return e.endRollout(c, "the flag was disabled: "+in.Reason)
+	})
+}
+
+// SetDefault says what is served when no rule matches.
+type SetDefault struct {
+	FlagIn
+	Default flyball.Serve `json:"default" doc:"a variant or a split"`
+}
+
+// SetDefault changes what is served when no rule matches.
+func (s *Service) SetDefault(ctx context.Context, in SetDefault) (Configured, error) {
+	return s.configure(ctx, "flag.default", in.FlagIn, func(_ *edit, _ flyball.Flag, c *flyball.FlagConfig) error {
+		c.Default = in.Default
+		return nil
+	})
+}
+
+// Config is the part of a configuration that people write.
+type Config struct {
+	Enabled       bool                   `json:"enabled" doc:"whether rules and default apply"`
+	OffVariant    string                 `json:"offVariant,omitempty" doc:"served while not enabled (default: the safe variant)"`
+	Prerequisites []flyball.Prerequisite `json:"prerequisites,omitempty"`
+	Rules         []flyball.Rule         `json:"rules,omitempty"`
+	Default       flyball.Serve          `json:"default"`
+}
+
+func configOf(c flyball.FlagConfig) Config {
+	return Config{Enabled: c.Enabled, OffVariant: c.OffVariant, Prerequisites: c.Prerequisites, Rules: c.Rules, Default: c.Default}
+}
+
+func (in Config) into(c *flyball.FlagConfig, f flyball.Flag) {
+	c.Enabled, c.Prerequisites, c.Rules, c.Default = in.Enabled, in.Prerequisites, in.Rules, in.Default
+	if c.OffVariant = in.OffVariant; c.OffVariant == "" {
+		c.OffVariant = f.SafeVariant
+	}
+}
+
+// SetConfig says all that an environment is to serve for a flag.
+type SetConfig struct {
+	FlagIn
+	Config
+}
+
+// SetConfig replaces what an environment serves for a flag, all at once. Kills
+// and rollouts are not touched, save that disabling ends a live rollout.
+func (s *Service) SetConfig(ctx context.Context, in SetConfig) (Configured, error) {
+	return s.configure(ctx, "flag.configure", in.FlagIn, func(e *edit, f flyball.Flag, c *flyball.FlagConfig) error {
+		in.Config.into(c, f)
+		if !c.Enabled {
+			return e.endRollout(c, "the flag was disabled: "+in.Reason)
+		}
+		return nil
+	})
+}
+
+// AddRule is a rule that is to be added.
+type AddRule struct {
+	FlagIn
+	Rule   flyball.Rule `json:"rule"`
+	Before string       `json:"before,omitempty" doc:"the id of the rule that it is to stand before (default: last)"`
+}
+
+// AddRule adds a rule; the first that matches wins.
+func (s *Service) AddRule(ctx context.Context, in AddRule) (Configured, error) {
+	return s.configure(ctx, "rule.add", in.FlagIn, func(_ *edit, _ flyball.Flag, c *flyball.FlagConfig) error {
+		return insertRule(c, in.Rule, in.Before)
+	})
+}
+
+func insertRule(c *flyball.FlagConfig, r flyball.Rule, before string) error {
+	at := len(c.Rules)
+	if before != "" {
+		if _, at = c.Rule(before); at < 0 {
+			return noRule("before", before, *c)
+		}
+	}
+	c.Rules = slices.Insert(c.Rules, at, r)
+	return nil
+}
+
+func noRule(field, id string, c flyball.FlagConfig) error {
+	var ids []string
+	for _, r := range c.Rules {
+		ids = append(ids, r.ID)
+	}
+	err := flyball.Errorf(flyball.NotFound, "there is no rule %q; the rules are %q", id, ids)
+	err.Field = field
+	return err
+}
+
+// UpdateRule is a rule as it is to be; its id says which.
+type UpdateRule struct {
+	FlagIn
+	ID   string       `json:"id" doc:"the rule's id"`
+	Rule flyball.Rule `json:"rule"`
+}
+
+// UpdateRule replaces a rule in its place.
+func (s *Service) UpdateRule(ctx context.Context, in UpdateRule) (Configured, error) {
+	return s.configure(ctx, "rule.update", in.FlagIn, func(_ *edit, _ flyball.Flag, c *flyball.FlagConfig) error {
+		_, at := c.Rule(in.ID)
+		if at < 0 {
+			return noRule("id", in.ID, *c)
+		}
+		c.Rules[at] = in.Rule
+		return nil
+	})
+}
+
+// MoveRule says where a rule is to stand.
+type MoveRule struct {
+	FlagIn
+	ID     string `json:"id" doc:"the rule's id"`
+	Before string `json:"before,omitempty" doc:"the id of the rule that it is to stand before (default: last)"`
+}
+
+// MoveRule changes a rule's place in the order.
+func (s *Service) MoveRule(ctx context.Context, in MoveRule) (Configured, error) {
+	return s.configure(ctx, "rule.move", in.FlagIn, func(_ *edit, _ flyball.Flag, c *flyball.FlagConfig) error {
+		r, at := c.Rule(in.ID)
+		if at < 0 {
+			return noRule("id", in.ID, *c)
+		}
+		c.Rules = slices.Delete(c.Rules, at, at+1)
+		return insertRule(c, r, in.Before)
+	})
+}
+
+// RemoveRule names a rule that is to go.
+type RemoveRule struct {
+	FlagIn
+	ID string `json:"id" doc:"the rule's id"`
+}
+
+// RemoveRule takes a rule away.
+func (s *Service) RemoveRule(ctx context.Context, in RemoveRule) (Configured, error) {
+	return s.configure(ctx, "rule.remove", in.FlagIn, func(_ *edit, _ flyball.Flag, c *flyball.FlagConfig) error {
+		_, at := c.Rule(in.ID)
+		if at < 0 {
+			return noRule("id", in.ID, *c)
+		}
+		c.Rules = slices.Delete(c.Rules, at, at+1)
+		return nil
+	})
+}

@@ -1,0 +1,429 @@
+package service
+
+import (
+	"context"
+	"time"
+
+	"github.com/flyballdev/flyball"
+	"github.com/flyballdev/flyball/internal/store"
+)
+
+// SegmentView is a segment and its version.
+type SegmentView struct {
+	flyball.Segment
+	Version int64 `json:"version" doc:"rises with each change"`
+}
+
+// PutSegment is a segment as it is to be.
+type PutSegment struct {
+	flyball.Segment
+	IfVersion int64  `json:"ifVersion,omitempty" doc:"the version that you read; a newer one is a conflict"`
+	Reason    string `json:"reason" doc:"why it is made or changed"`
+}
+
+// CreateSegment makes a segment.
+func (s *Service) CreateSegment(ctx context.Context, in PutSegment) (SegmentView, error) {
+	return s.putSegment(ctx, "segment.create", in, true)
+}
+
+// UpdateSegment replaces a segment. It is a change of every flag that uses it.
+func (s *Service) UpdateSegment(ctx context.Context, in PutSegment) (SegmentView, error) {
+	return s.putSegment(ctx, "segment.update", in, false)
+}
+
+func (s *Service) putSegment(ctx context.Context, action string, in PutSegment, create bool) (SegmentView, error) {
+	if err := in.Segment.Validate(); err != nil {
+		return SegmentView{}, err
+	}
+	_, err := s.change(ctx, changeOf{
+		access: Write, action: action, subject: in.Segment.Key, reason: in.Reason,
+		apply: func(e *edit) error {
+			old, err := e.tx.Segment(in.Segment.Key)
+			if err := expect("segment "+in.Segment.Key, create, old.Revision, err); err != nil {
+				return err
+			}
+			return e.putSegment(in.Segment, in.IfVersion)
+		},
+	})
+	if err != nil {
+		return SegmentView{}, err
+	}
+	return s.Segment(ctx, KeyOf{Key: in.Segment.Key})
+}
+
+// expect says what is wrong if something that is to be created is there
+// already, or something that is to be updated is not.
+func expect(what string, create bool, revision int64, err error) error {
+	missing := flyball.CodeOf(err) == flyball.NotFound
+	switch {
+	case err != nil && !missing:
+		return err
+	case create && !missing:
+		return flyball.Errorf(flyball.Conflict, "there is a %s already", what).With("version", revision)
+	case !create && missing:
+		return err
+	}
+	return nil
+}
+
+// KeyOf names something by its key.
+type KeyOf struct {
+	Key string `json:"key"`
+}
+
+// Segment returns a segment.
+func (s *Service) Segment(ctx context.Context, in KeyOf) (out SegmentView, err error) {
+	err = s.db.View(ctx, func(tx *store.Tx) error {
+		r, err := tx.Segment(in.Key)
+		out = SegmentView{Segment: r.Segment, Version: r.Revision}
+		return err
+	})
+	return out, err
+}
+
+// Segments is a list of segments, by key.
+type Segments struct {
+	Segments []SegmentView `json:"segments"`
+}
+
+// ListSegments lists all segments.
+func (s *Service) ListSegments(ctx context.Context, _ None) (Segments, error) {
+	out := Segments{Segments: []SegmentView{}}
+	err := s.db.View(ctx, func(tx *store.Tx) error {
+		all, err := tx.Segments()
+		for _, r := range all {
+			out.Segments = append(out.Segments, SegmentView{Segment: r.Segment, Version: r.Revision})
+		}
+		return err
+	})
+	return out, err
+}
+
+// MetricView is a metric and its version.
+type MetricView struct {
+	flyball.Metric
+	Version int64 `json:"version" doc:"rises with each change"`
+}
+
+// PutMetric is a metric as it is to be.
+type PutMetric struct {
+	flyball.Metric
+	IfVersion int64  `json:"ifVersion,omitempty" doc:"the version that you read; a newer one is a conflict"`
+	Reason    string `json:"reason" doc:"why it is made or changed"`
+}
+
+// CreateMetric makes a metric.
+func (s *Service) CreateMetric(ctx context.Context, in PutMetric) (MetricView, error) {
+	return s.putMetric(ctx, "metric.create", in, true)
+}
+
+// UpdateMetric replaces a metric, unless it judges a live rollout.
+func (s *Service) UpdateMetric(ctx context.Context, in PutMetric) (MetricView, error) {
+	return s.putMetric(ctx, "metric.update", in, false)
+}
+
+func (s *Service) putMetric(ctx context.Context, action string, in PutMetric, create bool) (MetricView, error) {
+	m := in.Metric.WithDefaults()
+	if err := m.Validate(); err != nil {
+		return MetricView{}, err
+	}
+	_, err := s.change(ctx, changeOf{
+		access: Write, action: action, subject: m.Key, reason: in.Reason,
+		apply: func(e *edit) error {
+			old, err := e.tx.Metric(m.Key)
+			if err := expect("metric "+m.Key, create, old.Revision, err); err != nil {
+				return err
+			}
+			return e.putMetric(m, in.IfVersion)
+		},
+	})
+	if err != nil {
+		return MetricView{}, err
+	}
+	return s.Metric(ctx, KeyOf{Key: m.Key})
+}
+
+// Metric returns a metric.
+func (s *Service) Metric(ctx context.Context, in KeyOf) (out MetricView, err error) {
+	err = s.db.View(ctx, func(tx *store.Tx) error {
+		r, err := tx.Metric(in.Key)
+		out = MetricView{Metric: r.Metric, Version: r.Revision}
+		return err
+	})
+	return out, err
+}
+
+// Metrics is a list of metrics, by key.
+type Metrics struct {
+	Metrics []MetricView `json:"metrics"`
+}
+
+// ListMetrics lists all metrics.
+func (s *Service) ListMetrics(ctx context.Context, _ None) (Metrics, error) {
+	out := Metrics{Metrics: []MetricView{}}
+	err := s.db.View(ctx, func(tx *store.Tx) error {
+		all, err := tx.Metrics()
+		for _, r := range all {
+			out.Metrics = append(out.Metrics, MetricView{Metric: r.Metric, Version: r.Revision})
+		}
+		return err
+	})
+	return out, err
+}
+
+// PutTeam is a team as it is to be.
+type PutTeam struct {
+	flyball.Team
+	Reason string `json:"reason" doc:"why it is made or changed"`
+}
+
+// CreateTeam makes a team.
+func (s *Service) CreateTeam(ctx context.Context, in PutTeam) (flyball.Team, error) {
+	return s.putTeam(ctx, "team.create", in, true)
+}
+
+// UpdateTeam replaces a team.
+func (s *Service) UpdateTeam(ctx context.Context, in PutTeam) (flyball.Team, error) {
+	return s.putTeam(ctx, "team.update", in, false)
+}
+
+func (s *Service) putTeam(ctx context.Context, action string, in PutTeam, create bool) (flyball.Team, error) {
+	if err := in.Team.Validate(); err != nil {
+		return flyball.Team{}, err
+	}
+	_, err := s.change(ctx, changeOf{
+		access: Admin, action: action, subject: in.Team.Key, reason: in.Reason,
+		apply: func(e *edit) error {
+			_, err := e.tx.Team(in.Team.Key)
+			if err := expect("team "+in.Team.Key, create, 0, err); err != nil {
+				return err
+			}
+			return e.putTeam(in.Team)
+		},
+	})
+	return in.Team, err
+}
+
+// Teams is a list of teams, by key.
+type Teams struct {
+	Teams []flyball.Team `json:"teams"`
+}
+
+// ListTeams lists all teams.
+func (s *Service) ListTeams(ctx context.Context, _ None) (out Teams, err error) {
+	err = s.db.View(ctx, func(tx *store.Tx) error {
+		out.Teams, err = tx.Teams()
+		return err
+	})
+	return out, err
+}
+
+// PutEnvironment is an environment as it is to be.
+type PutEnvironment struct {
+	Key       string `json:"key" example:"staging"`
+	Protected bool   `json:"protected,omitempty" doc:"whether approvals apply"`
+	Reason    string `json:"reason" doc:"why it is made or changed"`
+}
+
+// CreateEnvironment makes an environment, in which every flag serves its safe
+// variant, disabled.
+func (s *Service) CreateEnvironment(ctx context.Context, in PutEnvironment) (flyball.Environment, error) {
+	env := flyball.Environment{Key: in.Key, Protected: in.Protected}
+	if err := env.Validate(); err != nil {
+		return env, err
+	}
+	_, err := s.change(ctx, changeOf{
+		access: Admin, action: "environment.create", subject: in.Key, reason: in.Reason,
+		apply: func(e *edit) error {
+			_, err := e.tx.Environment(env.Key)
+			if err := expect("environment "+env.Key, true, 0, err); err != nil {
+				return err
+			}
+			if _, err := e.record("environment", env.Key, "", nil, env); err != nil {
+				return err
+			}
+			if err := e.tx.InsertEnvironment(env); err != nil {
+				return err
+			}
+			flags, err := e.tx.Flags()
+			if err != nil {
+				return err
+			}
+			for _, f := range flags {
+				if err := e.insertConfig(env.Key, flyball.NewFlagConfig(f.Flag)); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return env, err
+	}
+	if err := s.Refresh(ctx); err != nil {
+		return env, err
+	}
+	return s.Environment(ctx, KeyOf{Key: in.Key})
+}
+
+// UpdateEnvironment says whether an environment is protected.
+func (s *Service) UpdateEnvironment(ctx context.Context, in PutEnvironment) (flyball.Environment, error) {
+	_, err := s.change(ctx, changeOf{
+		access: Admin, action: "environment.update", subject: in.Key, reason: in.Reason,
+		apply: func(e *edit) error {
+			old, err := e.tx.Environment(in.Key)
+			if err != nil {
+				return err
+			}
+			env := old
+			env.Protected = in.Protected
+			if changed, err := e.record("environment", env.Key, "", old, env); err != nil || !changed {
+				return err
+			}
+			return e.tx.UpdateEnvironment(env)
+		},
+	})
+	if err != nil {
+		return flyball.Environment{}, err
+	}
+	return s.Environment(ctx, KeyOf{Key: in.Key})
+}
+
+// Environment returns an environment.
+func (s *Service) Environment(ctx context.Context, in KeyOf) (out flyball.Environment, err error) {
+	err = s.db.View(ctx, func(tx *store.Tx) error {
+		out, err = tx.Environment(in.Key)
+		return err
+	})
+	return out, err
+}
+
+// Environments is a list of environments, by key.
+type Environments struct {
+	Environments []flyball.Environment `json:"environments"`
+}
+
+// ListEnvironments lists all environments.
+func (s *Service) ListEnvironments(ctx context.Context, _ None) (out Environments, err error) {
+	err = s.db.View(ctx, func(tx *store.Tx) error {
+		out.Environments, err = tx.Environments()
+		return err
+	})
+	return out, err
+}
+
+// ListAudit narrows the audit log.
+type ListAudit struct {
+	Environment string `json:"environment,omitempty"`
+	Subject     string `json:"subject,omitempty" doc:"the key or id of what was changed"`
+	Actor       string `json:"actor,omitempty" doc:"who changed it"`
+	After       int64  `json:"after,omitempty" minimum:"0" doc:"only entries after this one, oldest first"`
+	Before      int64  `json:"before,omitempty" minimum:"0" doc:"only entries before this one, newest first"`
+	Limit       int    `json:"limit,omitempty" minimum:"0" maximum:"1000" doc:"how many at most (default 50)"`
+}
+
+// Audit is a part of the audit log.
+type Audit struct {
+	Entries []flyball.AuditEntry `json:"entries"`
+}
+
+// ListAudit lists who changed what, when and why: newest first, or from After
+// on, oldest first.
+func (s *Service) ListAudit(ctx context.Context, in ListAudit) (out Audit, err error) {
+	if in.Limit == 0 {
+		in.Limit = 50
+	}
+	out.Entries = []flyball.AuditEntry{}
+	err = s.db.View(ctx, func(tx *store.Tx) error {
+		found, err := tx.Audit(store.AuditFilter{
+			Environment: in.Environment, Subject: in.Subject, Actor: flyball.ActorID(in.Actor),
+			AfterSeq: in.After, BeforeSeq: in.Before, Limit: in.Limit, OldestFirst: in.After > 0,
+		})
+		out.Entries = append(out.Entries, found...)
+		return err
+	})
+	return out, err
+}
+
+// Evaluate asks what a flag serves for a context.
+type Evaluate struct {
+	Key         string             `json:"key" doc:"the flag's key"`
+	Environment string             `json:"environment" example:"production"`
+	Context     flyball.Attributes `json:"context,omitempty" doc:"the evaluation context: targetingKey and attributes" example:"{\"targetingKey\":\"user-1\",\"country\":\"CA\"}"`
+}
+
+// Evaluated is what a flag serves for a context, and why.
+type Evaluated struct {
+	Flag string `json:"flag"`
+	flyball.Resolution
+}
+
+// Evaluate tells what a flag serves for a context, and why. It exposes nobody.
+func (s *Service) Evaluate(ctx context.Context, in Evaluate) (Evaluated, error) {
+	p, err := principalOf(ctx)
+	if err != nil {
+		return Evaluated{}, err
+	}
+	if err := p.may(in.Key); err != nil {
+		return Evaluated{}, err
+	}
+	head, err := s.Published(in.Environment)
+	if err != nil {
+		return Evaluated{}, err
+	}
+	ec, err := ContextOf(in.Context)
+	if err != nil {
+		return Evaluated{}, err
+	}
+	r := head.Compiled.Evaluate(in.Key, &ec, time.Now, nil)
+	if r.ErrorCode == flyball.ErrorFlagNotFound {
+		return Evaluated{}, flyball.Errorf(flyball.NotFound, "there is no flag %q in %s", in.Key, in.Environment)
+	}
+	return Evaluated{Flag: in.Key, Resolution: r}, nil
+}
+
+// ContextOf makes an evaluation context of attributes, one of which may be the
+// targeting key.
+func ContextOf(attributes flyball.Attributes) (flyball.EvaluationContext, error) {
+	ec := flyball.EvaluationContext{Attributes: attributes}
+	switch key := attributes[flyball.AttributeTargetingKey].(type) {
+	case nil:
+	case string:
+		ec.TargetingKey = key
+	default:
+		return ec, flyball.FieldErrorf("context.targetingKey", "must be a string")
+	}
+	return ec, nil
+}
+
+// InEnvironment names an environment.
+type InEnvironment struct {
+	Environment string `json:"environment" example:"production"`
+}
+
+// Fleet tells how far the instances of an environment have come: which run the
+// ruleset in force, and which do not yet.
+func (s *Service) Fleet(ctx context.Context, in InEnvironment) (out flyball.Fleet, err error) {
+	head, err := s.Published(in.Environment)
+	if err != nil {
+		return out, err
+	}
+	out.Head = head.ID()
+	err = s.db.View(ctx, func(tx *store.Tx) error {
+		instances, err := tx.Instances(in.Environment, time.Now().Add(-InstanceSilence))
+		for _, i := range instances {
+			out.Instances++
+			if i.Applied.Before(out.Head) {
+				out.Behind = append(out.Behind, i)
+			} else {
+				out.Converged++
+			}
+		}
+		return err
+	})
+	return out, err
+}
+
+// InstanceSilence is how long an instance may be silent and still count as
+// part of the fleet.
+const InstanceSilence = time.Minute

@@ -1,0 +1,92 @@
+// Package service is what the platform can do, each capability once. People,
+// agents and the rollout controller all come through it, whatever surface they
+// use; every change of what users get goes through its one door, change.
+package service
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/flyballdev/flyball"
+	"github.com/flyballdev/flyball/internal/store"
+)
+
+// A Service does what the platform can do, on one database.
+type Service struct {
+	db        *store.DB
+	log       *slog.Logger
+	judgeable func(flyball.RolloutPlan, []flyball.Metric) error
+	changed   func(environment string)
+
+	mu        sync.Mutex // guards heads; publishing only
+	heads     map[string]*Published
+	published chan struct{} // closed and replaced when an environment first appears
+	tokens    tokenCache
+}
+
+// Options are what a Service needs beside its database.
+type Options struct {
+	Log *slog.Logger
+	// Judgeable says whether the judge can judge a plan; nil accepts all.
+	Judgeable func(flyball.RolloutPlan, []flyball.Metric) error
+	// Changed is called after each change of an environment, in no
+	// transaction; nil is never called.
+	Changed func(environment string)
+}
+
+// New returns a service on db, with the ruleset of every environment compiled
+// and published, and the environments of a new installation made.
+func New(ctx context.Context, db *store.DB, opts Options) (*Service, error) {
+	s := &Service{
+		db: db, log: opts.Log, judgeable: opts.Judgeable, changed: opts.Changed,
+		heads: map[string]*Published{}, published: make(chan struct{}), tokens: newTokenCache(),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if err := s.firstStart(ctx); err != nil {
+		return nil, fmt.Errorf("prepare the installation: %w", err)
+	}
+	if err := s.Refresh(ctx); err != nil {
+		return nil, fmt.Errorf("publish rulesets: %w", err)
+	}
+	return s, nil
+}
+
+// firstStart makes what a new installation has: two environments and a team.
+func (s *Service) firstStart(ctx context.Context) error {
+	const made = "installed"
+	return s.db.Update(ctx, func(tx *store.Tx) error {
+		if _, ok, err := tx.Setting(made); err != nil || ok {
+			return err
+		}
+		for _, e := range []flyball.Environment{{Key: "development"}, {Key: "production", Protected: true}} {
+			if err := tx.InsertEnvironment(e); err != nil {
+				return err
+			}
+		}
+		if err := tx.PutTeam(flyball.Team{Key: "default", Name: "Default team"}); err != nil {
+			return err
+		}
+		return tx.PutSetting(made, now().Format(time.RFC3339))
+	})
+}
+
+// now is the time that is written down: UTC, to the microsecond, as databases
+// keep it.
+func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+// newID returns an id of n random bytes, in lower-case hexadecimal.
+func newID(n int) string {
+	b := make([]byte, n)
+	rand.Read(b)
+	return hex.EncodeToString(b)
+}
+
+// DB tells whether the database answers.
+func (s *Service) DB(ctx context.Context) error { return s.db.Ping(ctx) }

@@ -1,0 +1,254 @@
+package service
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/flyballdev/flyball"
+	"github.com/flyballdev/flyball/internal/store"
+)
+
+// NewToken is what is told of a token when it is made: its secret, once.
+type NewToken struct {
+	flyball.Token
+	Secret string `json:"secret" doc:"the token itself; it is shown once and never again"`
+}
+
+// CreateToken asks for a token.
+type CreateToken struct {
+	Kind        flyball.TokenKind `json:"kind" enum:"sdk,client,api,agent" doc:"sdk and client tokens open one environment; api and agent tokens manage"`
+	Name        string            `json:"name" minLength:"1" maxLength:"100" doc:"what or who uses it"`
+	Environment string            `json:"environment,omitempty" doc:"for sdk and client tokens"`
+	Flags       []string          `json:"flags,omitempty" doc:"globs of the flags that it opens; all if empty" example:"payments.*"`
+	Actor       flyball.ActorID   `json:"actor,omitempty" doc:"who acts with it, such as user:ann or service:ci"`
+	OnBehalfOf  flyball.ActorID   `json:"onBehalfOf,omitempty" doc:"the person behind an agent"`
+	ExpiresAt   *flyball.Time     `json:"expiresAt,omitempty"`
+	Reason      string            `json:"reason" doc:"why it is made"`
+}
+
+func (in CreateToken) validate() error {
+	var errs []error
+	add := func(field, format string, args ...any) {
+		errs = append(errs, flyball.FieldErrorf(field, format, args...))
+	}
+	opensOne := in.Kind == flyball.TokenSDK || in.Kind == flyball.TokenClient
+	if opensOne != (in.Environment != "") {
+		add("environment", "sdk and client tokens name the one environment that they open, others none")
+	}
+	if opensOne && (in.Actor != "" || in.OnBehalfOf != "") {
+		add("actor", "only api and agent tokens act")
+	}
+	switch kind := in.Actor.Kind(); {
+	case in.Kind == flyball.TokenAgent && (kind != "agent" || in.OnBehalfOf.Kind() != "user"):
+		add("actor", "an agent token acts as agent:NAME, on behalf of user:NAME")
+	case in.Kind == flyball.TokenAPI && kind != "user" && kind != "service":
+		add("actor", "an api token acts as user:NAME or service:NAME")
+	}
+	for _, g := range in.Flags {
+		if _, err := path.Match(g, "x"); err != nil || strings.Contains(g, "/") || len(g) > 128 {
+			add("flags", "%q is not a glob such as payments.*", g)
+		}
+	}
+	if in.ExpiresAt != nil && !in.ExpiresAt.After(time.Now()) {
+		add("expiresAt", "lies in the past")
+	}
+	return joinErrors(errs)
+}
+
+// CreateToken makes a token and tells its secret, once.
+func (s *Service) CreateToken(ctx context.Context, in CreateToken) (NewToken, error) {
+	if in.Actor == "" && in.Kind == flyball.TokenAPI {
+		in.Actor = flyball.ActorID("service:" + strings.ReplaceAll(strings.ToLower(in.Name), " ", "-"))
+	}
+	if err := in.validate(); err != nil {
+		return NewToken{}, err
+	}
+	token, secret := mint(in)
+	_, err := s.change(ctx, changeOf{
+		access: Admin, action: "token.create", subject: token.ID, reason: in.Reason,
+		apply: func(e *edit) error {
+			if in.Environment != "" {
+				if _, err := e.tx.Environment(in.Environment); err != nil {
+					return err
+				}
+			}
+			return e.insertToken(token, hash(secret))
+		},
+	})
+	if err != nil {
+		return NewToken{}, err
+	}
+	return NewToken{Token: token, Secret: secret}, nil
+}
+
+func mint(in CreateToken) (flyball.Token, string) {
+	t := flyball.Token{
+		ID: newID(6), Kind: in.Kind, Name: in.Name, Actor: in.Actor, OnBehalfOf: in.OnBehalfOf,
+		Environment: in.Environment, Flags: in.Flags, CreatedAt: now(), ExpiresAt: in.ExpiresAt,
+	}
+	return t, "fb_" + string(t.Kind) + "_" + t.ID + "_" + newID(32)
+}
+
+func hash(secret string) []byte {
+	h := sha256.Sum256([]byte(secret))
+	return h[:]
+}
+
+// FirstAdmin makes the first admin token of an installation and returns its
+// secret; empty if it was made before.
+func (s *Service) FirstAdmin(ctx context.Context) (string, error) {
+	const made = "admin-token"
+	token, secret := mint(CreateToken{Kind: flyball.TokenAPI, Name: "first admin", Actor: "user:admin"})
+	first := false
+	_, err := s.change(WithPrincipal(ctx, Principal{Actor: flyball.Actor{ID: "system:setup"}, Kind: flyball.TokenAPI}), changeOf{
+		access: Admin, action: "token.create", subject: token.ID, reason: "first start",
+		apply: func(e *edit) error {
+			_, done, err := e.tx.Setting(made)
+			if first = !done; err != nil || done {
+				return err
+			}
+			if err := e.tx.PutSetting(made, token.ID); err != nil {
+				return err
+			}
+			return e.insertToken(token, hash(secret))
+		},
+	})
+	if err != nil || !first {
+		return "", err
+	}
+	return secret, nil
+}
+
+// Tokens are the tokens of an installation, without their secrets.
+type Tokens struct {
+	Tokens []flyball.Token `json:"tokens"`
+}
+
+// None is the input of a capability that needs none.
+type None struct{}
+
+// ListTokens lists all tokens, without their secrets.
+func (s *Service) ListTokens(ctx context.Context, _ None) (out Tokens, err error) {
+	err = s.db.View(ctx, func(tx *store.Tx) error {
+		out.Tokens, err = tx.Tokens()
+		return err
+	})
+	return out, err
+}
+
+// RevokeToken names a token that is to open nothing any more.
+type RevokeToken struct {
+	ID     string `json:"id"`
+	Reason string `json:"reason"`
+}
+
+// RevokeToken ends a token at once.
+func (s *Service) RevokeToken(ctx context.Context, in RevokeToken) (out flyball.Token, err error) {
+	_, err = s.change(ctx, changeOf{
+		access: Admin, action: "token.revoke", subject: in.ID, reason: in.Reason,
+		apply: func(e *edit) error {
+			out, err = e.revokeToken(in.ID)
+			return err
+		},
+	})
+	s.tokens.forget(in.ID)
+	return out, err
+}
+
+// Authenticate returns who sends a token. Its error is Unauthenticated for
+// every token that is not good, and tells no more.
+func (s *Service) Authenticate(ctx context.Context, secret string) (Principal, error) {
+	bad := flyball.Errorf(flyball.Unauthenticated, "the token is unknown, expired or revoked")
+	parts := strings.Split(secret, "_")
+	if len(parts) != 4 || parts[0] != "fb" || len(secret) > 200 {
+		return Principal{}, bad
+	}
+	known, err := s.tokens.find(ctx, parts[2], s.db)
+	switch {
+	case flyball.CodeOf(err) == flyball.NotFound:
+		return Principal{}, bad
+	case err != nil:
+		return Principal{}, err
+	case subtle.ConstantTimeCompare(known.hash, hash(secret)) != 1 || !known.live(time.Now()):
+		return Principal{}, bad
+	}
+	t := known.token
+	return Principal{
+		Actor: flyball.Actor{ID: t.Actor, OnBehalfOf: t.OnBehalfOf, Token: t.ID},
+		Kind:  t.Kind, Environment: t.Environment, Flags: t.Flags,
+	}, nil
+}
+
+// knownToken is a token and the hash of its secret, as last read.
+type knownToken struct {
+	token flyball.Token
+	hash  []byte
+	read  time.Time
+}
+
+func (k knownToken) live(now time.Time) bool {
+	return (k.token.RevokedAt == nil || now.Before(k.token.RevokedAt.Time)) &&
+		(k.token.ExpiresAt == nil || now.Before(k.token.ExpiresAt.Time))
+}
+
+// A tokenCache spares a database read for each request. What another node
+// revokes is honoured within tokenFresh.
+type tokenCache struct {
+	mu   *sync.Mutex
+	byID map[string]knownToken
+}
+
+const (
+	tokenFresh  = 2 * time.Second
+	maxCached   = 10_000
+	maxTokenAge = 24 * time.Hour // how long a cached token opens doors while the database is down
+)
+
+func newTokenCache() tokenCache {
+	return tokenCache{mu: new(sync.Mutex), byID: map[string]knownToken{}}
+}
+
+func (c tokenCache) find(ctx context.Context, id string, db *store.DB) (knownToken, error) {
+	c.mu.Lock()
+	known, ok := c.byID[id]
+	c.mu.Unlock()
+	if age := time.Since(known.read); ok && age < tokenFresh {
+		return known, nil
+	}
+	fresh := knownToken{read: time.Now()}
+	err := db.View(ctx, func(tx *store.Tx) (err error) {
+		fresh.token, fresh.hash, err = tx.TokenByID(id)
+		return err
+	})
+	if err != nil {
+		if ok && flyball.CodeOf(err) != flyball.NotFound && time.Since(known.read) < maxTokenAge {
+			return known, nil // reads go on while the database is down
+		}
+		return knownToken{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.byID) >= maxCached {
+		clear(c.byID)
+	}
+	c.byID[id] = fresh
+	return fresh, nil
+}
+
+func (c tokenCache) forget(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.byID, id)
+}
+
+// sortedGlobs returns globs in a canonical order, so that equal sets share one
+// encoding.
+func sortedGlobs(globs []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(globs)))
+}

@@ -63,9 +63,9 @@ type Breaker struct {
 	Design float64 `json:"design,omitempty"`
 }
 
-// E above ceiling is evidence enough for anything; below floor it is none. In
-// between no product of two overflows silently and none is denormal, which
-// would make the processor a hundred times slower.
+// Evidence above ceiling is enough for anything, and JSON could not carry an
+// infinity. Below floor it is none, and it would soon be a denormal number,
+// with which a processor is a hundred times slower.
 const (
 	ceiling = 1e300
 	floor   = 1e-300
@@ -156,8 +156,8 @@ func (b *Breaker) spend(t float64) float64 {
 
 // temper takes note of a design effect and returns the one to temper by: the
 // largest so far. When it grows, what is already there is tempered anew, as the
-// units that repeat themselves were then counted too fully; it may only shrink by
-// that, so the guarantee does not rest on how the effect is estimated.
+// units that repeat themselves were then counted too fully. That may only shrink
+// it: an effect that is estimated anew each time must not create evidence.
 func (b *Breaker) temper(d float64) float64 {
 	was := max(b.Design, 1)
 	if d <= was || b.Spent == 0 {

@@ -15,7 +15,8 @@ type Events struct {
 	Control   int64
 	// DesignEffect is by how much the events of one unit have so far repeated
 	// each other (Moments.DesignEffect); 1 or less means that they are
-	// independent, as first events of units are.
+	// independent, as first events of units are. A breaker keeps to the largest
+	// that it was told.
 	DesignEffect float64
 }
 

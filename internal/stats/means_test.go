@@ -32,11 +32,15 @@ func bets(s *stream, p PairedBet, sigma, end, change, more float64) float64 {
 
 func TestPairedBetAtTheBoundaryDoesNotTrip(t *testing.T) {
 	const seed = 201
-	n := runs(1000, 100)
+	n, length := runs(1000, 100), 300.0
+	if nightly {
+		length = 6 * 3600
+		n = 200
+	}
 	for _, sigma := range []float64{0.6, 1.2} {
 		tripped := 0
 		for i := range n {
-			if bets(seedOf(seed, i), NewPairedBet(Margin{Absolute: 100}, 0, NewSchedule(1, 0)), sigma, 600, 0, 100) > 0 {
+			if bets(seedOf(seed, i), NewPairedBet(Margin{Absolute: 100}, 0, NewSchedule(1, 0)), sigma, length, 0, 100) > 0 {
 				tripped++
 			}
 		}
@@ -48,7 +52,7 @@ func TestPairedBetDelay(t *testing.T) {
 	const seed = 202
 	n := runs(300, 100)
 	for _, tt := range []struct{ more, change, most float64 }{
-		{200, 0, 7.5}, {400, 0, 3.0}, {200, 600, 18.5}, {400, 600, 6.8},
+		{200, 0, 7.5}, {400, 0, 3.0}, {200, 300, 18.5}, {400, 300, 6.8},
 	} {
 		var delays []float64
 		for i := range n {

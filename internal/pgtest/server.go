@@ -3,6 +3,7 @@ package pgtest
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"os/exec"
@@ -29,6 +30,10 @@ wait $server
 rm -rf "$2"
 `
 
+// lifeline is that pipe's other end. It is kept here since an open file that
+// nothing refers to is closed by the garbage collector.
+var lifeline io.Closer
+
 // start starts a private server on a socket in a folder of its own, and
 // returns its URL once it answers.
 func start() (string, error) {
@@ -49,7 +54,7 @@ func start() (string, error) {
 	}
 	shell := exec.Command("sh", "-c", script, "sh", bin, dir)
 	shell.SysProcAttr, shell.Dir = who, dir
-	if _, err := shell.StdinPipe(); err != nil {
+	if lifeline, err = shell.StdinPipe(); err != nil {
 		return "", err
 	}
 	if err := shell.Start(); err != nil {

@@ -141,43 +141,56 @@ func (db *DB) listen(ctx context.Context, hints chan<- struct{}) {
 // Errors of f are returned as they are. A database that is down, full, or busy
 // beyond patience is [flyball.Unavailable].
 func (db *DB) Update(ctx context.Context, f func(*Tx) error) error {
+	return db.insist(ctx, db.write, nil, db.dialect.begin, f)
+}
+
+// View runs f in a read transaction: all that f reads is of one moment. Writes
+// fail. f may run again, as in [DB.Update].
+func (db *DB) View(ctx context.Context, f func(*Tx) error) error {
+	return db.insist(ctx, db.read, db.dialect.snapshot, "", f)
+}
+
+// insist runs a transaction again, some times, after a conflict with another,
+// and once if it could not even begin: an idle connection may have died with a
+// server that is back by now. A transaction whose commit was not answered is
+// never run again, for it may have happened.
+func (db *DB) insist(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, begin string, f func(*Tx) error) error {
 	for attempt := 1; ; attempt++ {
-		err := db.transact(ctx, db.write, nil, db.dialect.begin, f)
-		if err == nil || db.dialect.diagnose(err) != faultConflict || attempt == maxAttempts {
+		begun, err := db.transact(ctx, pool, opts, begin, f)
+		if err == nil {
+			return nil
+		}
+		fault := db.dialect.diagnose(err)
+		again := fault == faultConflict && attempt < maxAttempts || fault == faultDown && !begun && attempt == 1
+		if !again {
 			return db.explain(err)
 		}
 		select {
 		case <-ctx.Done():
-			return db.explain(context.Cause(ctx))
+			return db.explain(ctx.Err())
 		case <-time.After(rand.N(time.Millisecond << attempt)):
 		}
 	}
 }
 
-// View runs f in a read transaction: all that f reads is of one moment. Writes
-// fail.
-func (db *DB) View(ctx context.Context, f func(*Tx) error) error {
-	return db.explain(db.transact(ctx, db.read, db.dialect.snapshot, "", f))
-}
-
-func (db *DB) transact(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, begin string, f func(*Tx) error) error {
+func (db *DB) transact(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, begin string, f func(*Tx) error) (begun bool, err error) {
 	stx, err := pool.BeginTx(ctx, opts)
 	if err != nil {
-		return fmt.Errorf("begin: %w", err)
+		return false, fmt.Errorf("begin: %w", err)
 	}
-	defer stx.Rollback() // a rollback after the commit does nothing
+	defer stx.Rollback() // after a commit it does nothing
 	if begin != "" {
 		if _, err := stx.ExecContext(ctx, begin); err != nil {
-			return fmt.Errorf("begin: %w", err)
+			return false, fmt.Errorf("begin: %w", err)
 		}
 	}
 	if err := f(&Tx{ctx: ctx, tx: stx, dialect: db.dialect}); err != nil {
-		return err
+		return true, err
 	}
 	if err := stx.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", err)
+		return true, fmt.Errorf("commit: %w", err)
 	}
-	return nil
+	return true, nil
 }
 
 // explain gives err a code, if it is the database's own and the caller can do
@@ -194,6 +207,8 @@ func (db *DB) explain(err error) error {
 		return fmt.Errorf("%w: %w", flyball.Errorf(flyball.Unavailable, "the %s database does not answer: try again later", db.dialect.name), err)
 	case faultFull:
 		return fmt.Errorf("%w: %w", flyball.Errorf(flyball.Unavailable, "the disk of the %s database is full: free some space", db.dialect.name), err)
+	case faultMissing:
+		return fmt.Errorf("%w: %w", flyball.Errorf(flyball.NotFound, "what is referred to does not exist"), err)
 	case faultUnique, faultConflict:
 		return fmt.Errorf("%w: %w", flyball.Errorf(flyball.Conflict, "another change came first: read again"), err)
 	}

@@ -43,6 +43,7 @@ const (
 	faultOther    fault = iota
 	faultConflict       // with another transaction: running it again helps
 	faultUnique         // a unique index refused a row
+	faultMissing        // a row refers to one that is not there
 	faultDown           // the database does not answer
 	faultFull           // its disk is full
 )
@@ -82,11 +83,11 @@ var sqliteDialect = &dialect{
 
 func openSQLite(path string) (write, read *sql.DB, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, nil, err
+		return nil, nil, flyball.FieldErrorf("database", "%v", err)
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // SQLite alone would let everybody read it
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, flyball.FieldErrorf("database", "%v", err)
 	}
 	if err := f.Close(); err != nil {
 		return nil, nil, err
@@ -125,10 +126,11 @@ func lockSQLite(ctx context.Context, db *DB) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := beside.BeginTx(ctx, nil); err != nil {
+	held, err := beside.BeginTx(ctx, nil)
+	if err != nil {
 		return nil, errors.Join(err, beside.Close())
 	}
-	return beside.Close, nil
+	return func() error { return errors.Join(held.Rollback(), beside.Close()) }, nil
 }
 
 func diagnoseSQLite(err error) fault {
@@ -139,6 +141,8 @@ func diagnoseSQLite(err error) fault {
 	switch e.Code() {
 	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
 		return faultUnique
+	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+		return faultMissing
 	case sqlite3.SQLITE_BUSY_SNAPSHOT:
 		return faultConflict
 	}
@@ -246,6 +250,8 @@ func diagnosePostgres(err error) fault {
 		return faultConflict
 	case "23505":
 		return faultUnique
+	case "23503":
+		return faultMissing
 	case "53100":
 		return faultFull
 	case "25006", "55P03", "25P03", "28000", "28P01", "3D000": // read-only after a failover, lock or idle timeout, sign-in, no such database

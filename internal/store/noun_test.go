@@ -1,0 +1,428 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/flyballdev/flyball"
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestANewDatabaseIsInEpochOneAndEmpty(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		view(t, db, func(tx *Tx) error {
+			epoch, err := tx.Epoch()
+			if epoch != 1 {
+				t.Errorf("epoch %d, want 1", epoch)
+			}
+			environments, err2 := tx.Environments()
+			if len(environments) != 0 {
+				t.Errorf("environments %v, want none", environments)
+			}
+			return errors.Join(err, err2)
+		})
+		update(t, db, func(tx *Tx) error {
+			epoch, err := tx.RaiseEpoch()
+			if epoch != 2 {
+				t.Errorf("raised to epoch %d, want 2", epoch)
+			}
+			return err
+		})
+	})
+}
+
+func TestEnvironmentsAndTeams(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		update(t, db, furnish())
+		update(t, db, func(tx *Tx) error {
+			wantCode(t, tx.InsertEnvironment(flyball.Environment{Key: "production"}), flyball.Conflict)
+			wantCode(t, tx.UpdateEnvironment(flyball.Environment{Key: "nowhere"}), flyball.NotFound)
+			_, err := tx.NextVersion("nowhere")
+			wantCode(t, err, flyball.NotFound)
+			_, err = tx.Team("nobody")
+			wantCode(t, err, flyball.NotFound)
+			version, err := tx.NextVersion("production")
+			if version != 1 {
+				t.Errorf("first version %d, want 1", version)
+			}
+			return errors.Join(err,
+				tx.UpdateEnvironment(flyball.Environment{Key: "production", Version: 99}),
+				tx.PutTeam(flyball.Team{Key: "payments-team", Name: "Payments", Contact: "#pay"}))
+		})
+		view(t, db, func(tx *Tx) error {
+			e, err := tx.Environment("production")
+			if want := (flyball.Environment{Key: "production", Version: 1}); e != want {
+				t.Errorf("got %+v, want %+v", e, want)
+			}
+			teams, err2 := tx.Teams()
+			if want := []flyball.Team{{Key: "payments-team", Name: "Payments", Contact: "#pay"}}; !slices.Equal(teams, want) {
+				t.Errorf("got %+v, want %+v", teams, want)
+			}
+			return errors.Join(err, err2)
+		})
+	})
+}
+
+func TestAFlagComesBackAsItWas(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		f := aFlag("payments.limit")
+		f.Type, f.SafeVariant = flyball.TypeInteger, "low"
+		f.Variants = flyball.Variants{"low": int64(9007199254740993), "high": int64(-1 << 63)} // no float64 holds the first
+		f.Description = "Ünïcödé \x00 <&> '; DROP TABLE flag; --"
+		f.ExpiresAt = &flyball.Time{Time: at.Add(time.Nanosecond)}
+		update(t, db, func(tx *Tx) error { return tx.InsertFlag(f, "agent:bot", at) })
+		view(t, db, func(tx *Tx) error {
+			got, err := tx.Flag(f.Key)
+			want := FlagRecord{Flag: f, Revision: 1, CreatedAt: at, CreatedBy: "agent:bot"}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+			return err
+		})
+	})
+}
+
+func TestAFlagChangesOnlyFromTheRevisionThatWasRead(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		update(t, db, furnish("a.flag"))
+		f := aFlag("a.flag")
+		update(t, db, func(tx *Tx) error {
+			revision, err := tx.UpdateFlag(f, 1)
+			if revision != 2 {
+				t.Errorf("revision %d, want 2", revision)
+			}
+			return err
+		})
+		err := db.Update(t.Context(), func(tx *Tx) error { _, err := tx.UpdateFlag(f, 1); return err })
+		if e := wantCode(t, err, flyball.Conflict); e.Details["version"] != int64(2) {
+			t.Errorf("details %v, want the current version 2", e.Details)
+		}
+		err = db.Update(t.Context(), func(tx *Tx) error { _, err := tx.UpdateFlag(aFlag("no.flag"), 1); return err })
+		wantCode(t, err, flyball.NotFound)
+	})
+}
+
+func TestTheKeyOfAnArchivedFlagIsNeverUsedAgain(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		update(t, db, furnish("a.flag", "b.flag"))
+		update(t, db, func(tx *Tx) error {
+			e := wantCode(t, tx.InsertFlag(aFlag("a.flag"), "user:bob", at), flyball.Conflict)
+			if e.Details["createdBy"] != flyball.ActorID("user:ann") {
+				t.Errorf("details %v, want the creator", e.Details)
+			}
+			return tx.ArchiveFlag("a.flag", "user:bob", "gone from code", at)
+		})
+		update(t, db, func(tx *Tx) error {
+			e := wantCode(t, tx.InsertFlag(aFlag("a.flag"), "user:bob", at), flyball.Conflict)
+			if e.Details["archivedWhy"] != "gone from code" || e.Details["archivedAt"] != at {
+				t.Errorf("details %v, want when and why it was archived", e.Details)
+			}
+			wantCode(t, tx.ArchiveFlag("a.flag", "user:bob", "", at), flyball.Conflict)
+			wantCode(t, tx.ArchiveFlag("no.flag", "user:bob", "", at), flyball.NotFound)
+			_, err := tx.UpdateFlag(aFlag("a.flag"), 2)
+			wantCode(t, err, flyball.Conflict)
+			return nil
+		})
+		view(t, db, func(tx *Tx) error {
+			flags, err := tx.Flags()
+			if len(flags) != 1 || flags[0].Key != "b.flag" {
+				t.Errorf("flags %v, want b.flag alone", flags)
+			}
+			old, err2 := tx.ArchivedFlags()
+			if len(old) != 1 || old[0].Key != "a.flag" || old[0].ArchivedBy != "user:bob" {
+				t.Errorf("archived flags %v, want a.flag alone", old)
+			}
+			served, err3 := tx.FlagConfigs("production")
+			if len(served) != 1 || served[0].Flag != "b.flag" {
+				t.Errorf("served %v, want b.flag alone", served)
+			}
+			rs, err4 := tx.Ruleset("production")
+			if len(rs.Flags) != 1 || rs.Flags[0].Key != "b.flag" || rs.Epoch != 1 {
+				t.Errorf("ruleset %+v, want b.flag alone", rs)
+			}
+			return errors.Join(err, err2, err3, err4)
+		})
+	})
+}
+
+func TestWhatIsServedChangesOnlyFromTheVersionThatWasRead(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		update(t, db, furnish("a.flag"))
+		c := flyball.NewFlagConfig(aFlag("a.flag"))
+		c.Enabled = true
+		c.Killed = &flyball.Kill{At: at, By: "user:ann", Reason: "errors"}
+		update(t, db, func(tx *Tx) error { return tx.UpdateFlagConfig("production", c, 7, 0) })
+		update(t, db, func(tx *Tx) error {
+			e := wantCode(t, tx.UpdateFlagConfig("production", c, 8, 0), flyball.Conflict)
+			if e.Details["version"] != int64(7) {
+				t.Errorf("details %v, want the current version 7", e.Details)
+			}
+			wantCode(t, tx.InsertFlagConfig("production", c, 8), flyball.Conflict)
+			_, err := tx.FlagConfig("production", "no.flag")
+			wantCode(t, err, flyball.NotFound)
+			got, err := tx.FlagConfig("production", "a.flag")
+			if diff := cmp.Diff(ConfigRecord{FlagConfig: c, Version: 7}, got); diff != "" {
+				t.Error(diff)
+			}
+			return err
+		})
+		err := db.Update(t.Context(), func(tx *Tx) error { return tx.InsertFlagConfig("nowhere", c, 1) })
+		wantCode(t, err, flyball.NotFound)
+	})
+}
+
+func TestSegmentsAndMetricsCompareAndSet(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		update(t, db, func(tx *Tx) error {
+			s := flyball.Segment{Key: "beta", Owner: "payments-team", Include: []string{"u1"}}
+			m := flyball.Metric{Key: "checkout.errors", Type: flyball.MetricRate, Better: flyball.BetterLower}.WithDefaults()
+			for name, put := range map[string]func(int64) (int64, error){
+				"segment": func(read int64) (int64, error) { return tx.PutSegment(s, read) },
+				"metric":  func(read int64) (int64, error) { return tx.PutMetric(m, read) },
+			} {
+				_, err := put(3)
+				wantCode(t, err, flyball.NotFound)
+				for read := range int64(2) {
+					if revision, err := put(read); err != nil || revision != read+1 {
+						t.Fatalf("%s: revision %d, %v; want %d", name, revision, err, read+1)
+					}
+				}
+				for _, read := range []int64{0, 1, 3} {
+					_, err := put(read)
+					if e := wantCode(t, err, flyball.Conflict); e.Details["version"] != int64(2) {
+						t.Errorf("%s: details %v, want the current version 2", name, e.Details)
+					}
+				}
+			}
+			gotS, err := tx.Segment("beta")
+			if diff := cmp.Diff(SegmentRecord{s, 2}, gotS); diff != "" {
+				t.Error(diff)
+			}
+			gotM, err2 := tx.Metric("checkout.errors")
+			if diff := cmp.Diff(MetricRecord{m, 2}, gotM); diff != "" {
+				t.Error(diff)
+			}
+			return errors.Join(err, err2)
+		})
+	})
+}
+
+func TestAFlagHasOneLiveRolloutInAnEnvironment(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		update(t, db, furnish("a.flag"))
+		update(t, db, func(tx *Tx) error { return tx.InsertRollout(aRollout("r1", "a.flag")) })
+		update(t, db, func(tx *Tx) error {
+			e := wantCode(t, tx.InsertRollout(aRollout("r2", "a.flag")), flyball.Conflict)
+			if e.Details["rollout"] != "r1" {
+				t.Errorf("details %v, want the live rollout", e.Details)
+			}
+			r, err := tx.Rollout("r1")
+			if err != nil {
+				return err
+			}
+			r.State, r.EndedAt = flyball.RolloutAborted, &flyball.Time{Time: at}
+			revision, err := tx.UpdateRollout(r)
+			if revision != 2 {
+				t.Errorf("revision %d, want 2", revision)
+			}
+			_, err2 := tx.UpdateRollout(r)
+			if e := wantCode(t, err2, flyball.Conflict); e.Details["version"] != int64(2) {
+				t.Errorf("details %v, want the current revision 2", e.Details)
+			}
+			wantCode(t, tx.InsertRollout(aRollout("r1", "a.flag")), flyball.Conflict)
+			later := aRollout("r2", "a.flag")
+			later.StartedAt = at.Add(time.Microsecond)
+			return errors.Join(err, tx.InsertRollout(later))
+		})
+		view(t, db, func(tx *Tx) error {
+			for _, tt := range []struct {
+				which RolloutFilter
+				want  []string
+			}{
+				{RolloutFilter{}, []string{"r2", "r1"}},
+				{RolloutFilter{Limit: 1}, []string{"r2"}},
+				{RolloutFilter{Live: true}, []string{"r2"}},
+				{RolloutFilter{Environment: "production", Flag: "a.flag"}, []string{"r2", "r1"}},
+				{RolloutFilter{Environment: "development"}, nil},
+			} {
+				found, err := tx.Rollouts(tt.which)
+				if err != nil {
+					return err
+				}
+				var ids []string
+				for _, r := range found {
+					ids = append(ids, r.ID)
+				}
+				if !slices.Equal(ids, tt.want) {
+					t.Errorf("%+v: got %v, want %v", tt.which, ids, tt.want)
+				}
+			}
+			return nil
+		})
+		err := db.Update(t.Context(), func(tx *Tx) error { // a second live one by update is refused by the index
+			r, err := tx.Rollout("r1")
+			r.State = flyball.RolloutRunning
+			_, err2 := tx.UpdateRollout(r)
+			return errors.Join(err, err2)
+		})
+		wantCode(t, err, flyball.Conflict)
+	})
+}
+
+func TestEvidenceIsKept(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		update(t, db, furnish("a.flag"))
+		update(t, db, func(tx *Tx) error { return tx.InsertRollout(aRollout("r1", "a.flag")) })
+		update(t, db, func(tx *Tx) error {
+			_, found, err := tx.EvidenceOf("r1")
+			if found {
+				t.Error("found evidence before any was put")
+			}
+			e := flyball.Evidence{Rollout: "r1", Verdict: flyball.Unsure, Guardrails: []flyball.MetricEvidence{{Metric: "m", E: 1.25e300}}}
+			err = errors.Join(err, tx.PutEvidence("r1", e))
+			e.Verdict = flyball.Breached
+			err = errors.Join(err, tx.PutEvidence("r1", e))
+			got, _, err2 := tx.EvidenceOf("r1")
+			if diff := cmp.Diff(e, got); diff != "" {
+				t.Error(diff)
+			}
+			return errors.Join(err, err2)
+		})
+	})
+}
+
+func TestTokens(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		token := flyball.Token{ID: "t1", Kind: flyball.TokenAPI, Name: "ann", Actor: "user:ann", CreatedAt: at}
+		hash := []byte{0, 255, 1, '\'', 0}
+		update(t, db, func(tx *Tx) error { return tx.InsertToken(token, hash) })
+		update(t, db, func(tx *Tx) error {
+			wantCode(t, tx.InsertToken(token, hash), flyball.Conflict)
+			wantCode(t, tx.RevokeToken("t2", at), flyball.NotFound)
+			_, _, err := tx.TokenByID("t2")
+			wantCode(t, err, flyball.NotFound)
+			return errors.Join(tx.RevokeToken("t1", at), tx.RevokeToken("t1", at.Add(time.Hour)))
+		})
+		view(t, db, func(tx *Tx) error {
+			got, gotHash, err := tx.TokenByID("t1")
+			token.RevokedAt = &flyball.Time{Time: at}
+			if diff := cmp.Diff(token, got); diff != "" || !slices.Equal(hash, gotHash) {
+				t.Errorf("%s, hash %x, want %x", diff, gotHash, hash)
+			}
+			all, err2 := tx.Tokens()
+			if len(all) != 1 {
+				t.Errorf("%d tokens, want 1", len(all))
+			}
+			return errors.Join(err, err2)
+		})
+	})
+}
+
+func TestInstancesKeepTheLaterWord(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		put := func(id string, version int64, seen time.Time) {
+			update(t, db, func(tx *Tx) error {
+				return tx.PutInstances([]flyball.Instance{{
+					InstanceInfo: flyball.InstanceInfo{ID: id, Service: "shop"}, Environment: "production",
+					Applied: flyball.RulesetID{Epoch: 1, Version: version}, LastSeen: seen,
+				}})
+			})
+		}
+		put("i1", 5, at)
+		put("i1", 4, at.Add(-time.Second)) // a late word
+		put("i2", 5, at.Add(-time.Hour))
+		put("zero\x00byte", 5, at.Add(-2*time.Hour))
+		for since, want := range map[time.Time]int{at: 1, at.Add(-time.Hour): 2, at.Add(-3 * time.Hour): 3, at.Add(1): 1, at.Add(time.Microsecond): 0} {
+			view(t, db, func(tx *Tx) error {
+				found, err := tx.Instances("production", since)
+				if len(found) != want || want == 1 && found[0].Applied.Version != 5 {
+					t.Errorf("since %v: got %+v, want %d", since, found, want)
+				}
+				return err
+			})
+		}
+		update(t, db, func(tx *Tx) error { return tx.ForgetInstances(at) })
+		view(t, db, func(tx *Tx) error {
+			found, err := tx.Instances("production", time.Time{})
+			if len(found) != 1 {
+				t.Errorf("%d instances left, want 1", len(found))
+			}
+			return err
+		})
+	})
+}
+
+func TestSettings(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		update(t, db, func(tx *Tx) error {
+			_, found, err := tx.Setting("admin")
+			if found {
+				t.Error("found a setting that nobody put")
+			}
+			err = errors.Join(err, tx.PutSetting("admin", "made"), tx.PutSetting("admin", "made twice"))
+			value, found, err2 := tx.Setting("admin")
+			if !found || value != "made twice" {
+				t.Errorf("got %q, want the last value", value)
+			}
+			return errors.Join(err, err2)
+		})
+	})
+}
+
+func TestAuditEntriesAreFoundInOrder(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		entries := []flyball.AuditEntry{
+			{Subject: "a.flag", Environment: "production", Version: 1, Actor: flyball.Actor{ID: "user:ann"}},
+			{Subject: "payments-team", Actor: flyball.Actor{ID: "user:bob"}},
+			{Subject: "b.flag", Environment: "production", Version: 2, Actor: flyball.Actor{ID: "user:ann"}},
+			{Subject: "a.flag", Environment: "development", Version: 1, Actor: flyball.Actor{ID: "user:bob"}},
+			{Subject: "other-team", Actor: flyball.Actor{ID: "user:bob"}},
+		}
+		update(t, db, func(tx *Tx) error {
+			for i := range entries {
+				entries[i].At = at.Add(time.Duration(i)*time.Second + 7).In(time.FixedZone("", 3600))
+				entries[i].Reason = "because"
+				entries[i].Evidence = json.RawMessage(`{"e":12}`)
+				if err := tx.AppendAudit(&entries[i]); err != nil {
+					return err
+				}
+			}
+			twice := entries[2]
+			wantCode(t, tx.AppendAudit(&twice), flyball.Conflict)
+			return nil
+		})
+		view(t, db, func(tx *Tx) error {
+			for _, tt := range []struct {
+				which AuditFilter
+				want  []int64
+			}{
+				{AuditFilter{}, []int64{5, 4, 3, 2, 1}},
+				{AuditFilter{OldestFirst: true, Limit: 2}, []int64{1, 2}},
+				{AuditFilter{AfterSeq: 3, OldestFirst: true}, []int64{4, 5}},
+				{AuditFilter{BeforeSeq: 3}, []int64{2, 1}},
+				{AuditFilter{Environment: "production"}, []int64{3, 1}},
+				{AuditFilter{Subject: "a.flag"}, []int64{4, 1}},
+				{AuditFilter{Actor: "user:bob", Limit: 2}, []int64{5, 4}},
+			} {
+				found, err := tx.Audit(tt.which)
+				if err != nil {
+					return err
+				}
+				var seqs []int64
+				for _, e := range found {
+					seqs = append(seqs, e.Seq)
+					if diff := cmp.Diff(entries[e.Seq-1], e); diff != "" {
+						t.Error(diff)
+					}
+				}
+				if !slices.Equal(seqs, tt.want) {
+					t.Errorf("%+v: got %v, want %v", tt.which, seqs, tt.want)
+				}
+			}
+			return nil
+		})
+	})
+}

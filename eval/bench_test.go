@@ -23,9 +23,9 @@ func workload() flyball.Ruleset {
 		doc.Segments[0].Include = append(doc.Segments[0].Include, fmt.Sprintf("beta-user-%d", i))
 	}
 	for i := range workloadFlags {
-		f := flag(fmt.Sprintf("team.domain.flag-%04d", i))
+		f := newFlag(fmt.Sprintf("team.domain.flag-%04d", i))
 		if i >= 1000 {
-			f = flag(fmt.Sprintf("team.domain.w%d", i-998))
+			f = newFlag(fmt.Sprintf("team.domain.w%d", i-998))
 		}
 		switch i - 998 {
 		case 2:

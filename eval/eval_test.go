@@ -8,7 +8,7 @@ import (
 )
 
 // flag returns a boolean flag, enabled, that serves "on" by default.
-func flag(key string) flyball.RulesetFlag {
+func newFlag(key string) flyball.RulesetFlag {
 	return flyball.RulesetFlag{
 		Key: key, Type: flyball.TypeBoolean, Variants: flyball.Variants{"on": true, "off": false}, SafeVariant: "off",
 		FlagConfig: flyball.FlagConfig{

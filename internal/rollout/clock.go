@@ -12,8 +12,7 @@ const (
 
 // A clock finds leaps of the wall clock by holding it against the monotonic
 // one, so that an NTP step, or a machine that slept, does not end every hold
-// at once. A leap back needs no record: the step then seems to have begun in
-// the future, and nothing advances until the clock has caught up.
+// at once, and old data do not look fresh.
 type clock struct {
 	first time.Time
 	ahead time.Duration // of the wall, against the monotonic clock, since first
@@ -33,7 +32,7 @@ func (c *clock) look(now time.Time) []Leap {
 // first one.
 func (c *clock) see(wall time.Time, gone time.Duration) []Leap {
 	ahead := wall.Sub(c.first.Round(0)) - gone
-	if by := ahead - c.ahead; by >= leapSize {
+	if by := ahead - c.ahead; by.Abs() >= leapSize {
 		c.leaps = append(c.leaps, Leap{At: wall, By: by})
 		c.leaps = c.leaps[max(0, len(c.leaps)-maxLeaps):]
 	}
@@ -42,12 +41,24 @@ func (c *clock) see(wall time.Time, gone time.Duration) []Leap {
 }
 
 // gone returns how much time went by from t to now, not counting what the
-// clock leapt over. It is negative if t is still to come.
+// clock leapt over. It is negative if t is still to come. Where the clock was
+// set back it may be too little, and never too much.
 func (s Situation) gone(t time.Time) time.Duration {
 	d := s.Now.Sub(t)
 	for _, l := range s.Leaps {
-		if l.At.After(t) && !l.At.After(s.Now) {
+		if l.By > 0 && l.At.After(t) && !l.At.After(s.Now) {
 			d -= min(l.By, l.At.Sub(t))
+		}
+	}
+	return d
+}
+
+// doubt returns by how much gone may be too little for t, since the clock was
+// set back: the clock shows such a time twice, and it may be the first.
+func (s Situation) doubt(t time.Time) (d time.Duration) {
+	for _, l := range s.Leaps {
+		if l.By < 0 && !t.After(l.At.Add(-l.By)) {
+			d -= l.By
 		}
 	}
 	return d

@@ -151,14 +151,16 @@ const tries = 3
 func (c *Controller) move(ctx context.Context, id string) error {
 	var err error
 	for range tries {
-		if err = c.try(ctx, id, time.Now()); flyball.CodeOf(err) != flyball.Conflict || err == nil {
+		now := time.Now()
+		err = c.try(ctx, id, now, c.leaps(now))
+		if err == nil || flyball.CodeOf(err) != flyball.Conflict {
 			break
 		}
 	}
 	return err
 }
 
-func (c *Controller) try(ctx context.Context, id string, now time.Time) error {
+func (c *Controller) try(ctx context.Context, id string, now time.Time, leaps []Leap) error {
 	s, err := c.World.Situation(ctx, id)
 	if err != nil {
 		if flyball.CodeOf(err) == flyball.NotFound {
@@ -166,7 +168,7 @@ func (c *Controller) try(ctx context.Context, id string, now time.Time) error {
 		}
 		return fmt.Errorf("read rollout %s: %w", id, err)
 	}
-	s.Now, s.Leaps = now, c.leaps(now)
+	s.Now, s.Leaps = now, leaps
 	d := Next(s)
 	if d.Action == Wait {
 		return nil

@@ -38,6 +38,7 @@ func Next(s Situation) Decision {
 	if id := s.Evidence.Rollout; id != "" && id != s.Rollout.ID {
 		s.Evidence = flyball.Evidence{} // it speaks of another rollout
 	}
+	s.Rollout.LeaseUntil = s.lease()
 	d := decide(s)
 	if until, why := s.renewal(); d.Action == Wait && until != nil {
 		d.Action, d.LeaseUntil, d.Why = Renew, until, why
@@ -212,6 +213,16 @@ func (s Situation) unitMinutes() float64 {
 		return float64(s.UnitMinutes)
 	}
 	return float64(s.Evidence.Units.Treatment) * max(0, s.gone(s.Rollout.StartedAt)).Minutes()
+}
+
+// lease returns the end of the lease in force. A step that is leased and has
+// lost the end of its lease is leased from its begin: it must end all the same.
+func (s Situation) lease() *flyball.Time {
+	r := s.Rollout
+	if r.LeaseUntil != nil || r.State == flyball.RolloutPending || r.At < 0 || r.At >= len(r.Steps) || r.Steps[r.At].Lease <= 0 {
+		return r.LeaseUntil
+	}
+	return &flyball.Time{Time: r.SteppedAt.Add(r.Steps[r.At].Lease.Std())}
 }
 
 // renewal returns the end of a renewed lease, if one is due and deserved.

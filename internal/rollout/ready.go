@@ -127,11 +127,13 @@ func (s Situation) stale() string {
 		arms = arms[:1]
 	}
 	for _, a := range arms {
-		switch d := s.gone(a.last); {
+		switch d, doubt := s.gone(a.last), s.doubt(a.last); {
 		case a.last.IsZero():
 			return fmt.Sprintf("no data of %s yet", a.name)
 		case d > Freshness:
 			return fmt.Sprintf("the last data of %s are %s old", a.name, span(d))
+		case d+doubt > Freshness:
+			return fmt.Sprintf("the last data of %s may be %s old, since the clock was set back", a.name, span(d+doubt))
 		case d < -Freshness:
 			return fmt.Sprintf("the last data of %s are from the future, by %s: clocks disagree", a.name, span(-d))
 		}
@@ -161,7 +163,7 @@ func (s Situation) distrust() []string {
 		why = append(why, fmt.Sprintf("%d units were seen in both arms, more than %s of an arm of %d", e.Crossed, percent(MaxCrossed), arm))
 	}
 	if all := float64(e.Joined) + float64(e.Unjoined); e.Unjoined > 0 && float64(e.Unjoined) > MaxUnjoined*all {
-		why = append(why, fmt.Sprintf("%s of the observations have no exposure, more than %s", percent(float64(e.Unjoined)/all), percent(MaxUnjoined)))
+		why = append(why, fmt.Sprintf("%d of %.0f observations have no exposure, more than %s", e.Unjoined, all, percent(MaxUnjoined)))
 	}
 	return append(why, s.absurd()...)
 }
@@ -183,18 +185,16 @@ func (s Situation) absurd() (why []string) {
 		if g.Interval != nil {
 			numbers = append(numbers, g.Interval[:]...)
 		}
+		unsound := func(f float64) bool { return f-f != 0 }
 		switch {
-		case !slices.ContainsFunc(numbers, func(f float64) bool { return f-f != 0 }) &&
-			g.E >= 0 && g.AdvanceE >= 0 && g.N.Control >= 0 && g.N.Treatment >= 0:
-			if g.Threshold > 0 && g.E >= g.Threshold {
-				why = append(why, fmt.Sprintf("%s contradicts itself: e=%s of %s is a breach, the verdict is %s", g.Metric, number(g.E), number(g.Threshold), g.Verdict))
-			}
-		default:
-			why = append(why, fmt.Sprintf("the evidence of %s is not a number", g.Metric))
+		case slices.ContainsFunc(numbers, unsound) || g.E < 0 || g.AdvanceE < 0 || g.N.Control < 0 || g.N.Treatment < 0:
+			why = append(why, fmt.Sprintf("impossible numbers in the evidence of %s", g.Metric))
+		case g.Threshold > 0 && g.E >= g.Threshold:
+			why = append(why, fmt.Sprintf("%s contradicts itself: e=%s of %s is a breach, the verdict is %s", g.Metric, number(g.E), number(g.Threshold), g.Verdict))
 		}
 	}
 	if srm := e.SRM; srm.BayesFactor-srm.BayesFactor != 0 && !srm.Mismatch || srm.BayesFactor < 0 {
-		why = append(why, "the sample ratio is not a number")
+		why = append(why, "impossible numbers in the sample ratio")
 	}
 	for _, n := range []int64{e.Units.Control, e.Units.Treatment, e.StepUnits.Control, e.StepUnits.Treatment, e.Crossed, e.Joined, e.Unjoined} {
 		if n < 0 {

@@ -36,11 +36,11 @@ type Situation struct {
 	Leaps []Leap
 }
 
-// A Leap is a forward jump of the wall clock, which must not count as time
-// that a step was held.
+// A Leap is a jump of the wall clock. What it leaps over is not time that a
+// step was held; and where it leaps back, old data look young.
 type Leap struct {
-	At time.Time // by the clock, after the jump
-	By time.Duration
+	At time.Time     // by the clock, after the jump
+	By time.Duration // negative if the clock was set back
 }
 
 // An Action is what a decision does.

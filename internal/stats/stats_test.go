@@ -338,6 +338,19 @@ func TestUpdatesDoNotAllocate(t *testing.T) {
 	}
 }
 
+func BenchmarkBreaker(b *testing.B) {
+	l := NewBreaker(6, NewSchedule(1, 0))
+	treatment, control := Alternatives{1.19, 1.38, 1.73, 2.7, 5.9, 11}, Alternatives{0.99, 0.98, 0.963, 0.907, 0.744, 0.44}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		ratios := &control
+		if i%19 == 0 {
+			ratios = &treatment
+		}
+		l.Multiply(float64(i)*0.005, ratios)
+	}
+}
+
 func BenchmarkLabelsEvent(b *testing.B) {
 	l := NewLabels(Margin{Relative: 0.05}, NewSchedule(1, 0))
 	b.ReportAllocs()

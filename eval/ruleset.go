@@ -87,6 +87,19 @@ func (rs *Ruleset) Flag(key string) *flyball.RulesetFlag {
 	return nil
 }
 
+// Document returns the definitions in force, by key: what was compiled, save
+// for those that [Update] could not and kept. It shares them with the ruleset.
+func (rs *Ruleset) Document() flyball.Ruleset {
+	doc := flyball.Ruleset{Environment: rs.environment, Epoch: rs.id.Epoch, Version: rs.id.Version}
+	for _, key := range rs.Keys() {
+		doc.Flags = append(doc.Flags, *rs.flags[key].def)
+	}
+	for _, key := range slices.Sorted(maps.Keys(rs.segments)) {
+		doc.Segments = append(doc.Segments, *rs.segments[key].def)
+	}
+	return doc
+}
+
 // Constant returns the resolution that a flag has whatever the context, if it
 // has one: it is killed or disabled, or there is nothing to decide.
 func (rs *Ruleset) Constant(key string) (flyball.Resolution, bool) {

@@ -321,3 +321,34 @@ func FuzzEvaluate(f *testing.F) {
 		}
 	})
 }
+
+func TestPatchLeadsFromOneRulesetToTheNext(t *testing.T) {
+	doc := ruleset(newFlag("team.a"), newFlag("team.b"), newFlag("team.c"))
+	doc.Segments = []flyball.Segment{{Key: "one", Owner: "team"}, {Key: "two", Owner: "team"}}
+	rs := compile(t, doc)
+	changed := newFlag("team.b")
+	killed(&changed)
+	flags, err := json.Marshal([]flyball.RulesetFlag{changed, newFlag("team.d")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	patch := `{"from":{"epoch":1,"version":7},"to":{"epoch":1,"version":8},"flags":` + string(flags) +
+		`,"removedFlags":["team.a","team.gone"],"segments":[{"key":"three","owner":"team"}],"removedSegments":["one"]}`
+	next, err := rs.Patch([]byte(patch))
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := compile(t, next)
+	if diff := cmp.Diff([]string{"team.b", "team.c", "team.d"}, after.Keys()); diff != "" || after.ID().Version != 8 || len(next.Segments) != 2 {
+		t.Errorf("version %v, segments %v, keys want -, got +:\n%s", after.ID(), next.Segments, diff)
+	}
+	if r := after.Evaluate("team.b", nil, nil, nil); r.Reason != flyball.ReasonDisabled {
+		t.Errorf("the killed flag: %+v", r)
+	}
+	if _, err := after.Patch([]byte(patch)); flyball.CodeOf(err) != flyball.Conflict {
+		t.Errorf("a patch of another ruleset: %v", err)
+	}
+	if _, err := rs.Patch([]byte(`[]`)); flyball.CodeOf(err) != flyball.Invalid {
+		t.Errorf("no patch: %v", err)
+	}
+}

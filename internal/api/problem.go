@@ -105,3 +105,6 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	e.SetEscapeHTML(false)
 	e.Encode(v)
 }
+
+// Error makes a problem an error for those who call the API.
+func (p *Problem) Error() string { return p.Detail }

@@ -360,13 +360,20 @@ func (e *edit) endRollout(c *flyball.FlagConfig, why string) error {
 	return e.putRollout(&before, r, c.Seed)
 }
 
+// decided is what the audit log keeps of an automatic decision.
+type decided struct {
+	Decision rollout.Decision `json:"decision"`
+	Evidence flyball.Evidence `json:"evidence"`
+}
+
 // Decide carries out what the controller decided about a rollout that it read,
 // under the lease that makes it the only controller. Someone who changed the
 // rollout meanwhile wins: the decision is a conflict, and is made anew.
-func (s *Service) Decide(ctx context.Context, r flyball.Rollout, d rollout.Decision, evidence flyball.Evidence, fence *Fence) error {
+func (s *Service) Decide(ctx context.Context, of rollout.Situation, d rollout.Decision, fence *Fence) error {
+	r := of.Rollout
 	_, err := s.change(AsController(ctx), changeOf{
 		access: Write, action: "rollout." + string(d.Action), subject: r.Flag, flag: r.Flag, reason: d.Why,
-		evidence: evidence, fence: fence,
+		evidence: decided{Decision: d, Evidence: of.Evidence}, fence: fence,
 		apply: func(e *edit) error {
 			current, err := e.tx.Rollout(r.ID)
 			if err != nil {
@@ -386,4 +393,40 @@ func (s *Service) Decide(ctx context.Context, r flyball.Rollout, d rollout.Decis
 		},
 	})
 	return err
+}
+
+// Situation reads what a decision about a rollout rests on, save for the
+// judge's part: evidence and fleet.
+func (s *Service) Situation(ctx context.Context, id string) (out rollout.Situation, err error) {
+	err = s.db.View(ctx, func(tx *store.Tx) error {
+		r, err := tx.Rollout(id)
+		if err != nil {
+			return err
+		}
+		f, err := tx.Flag(r.Flag)
+		if err != nil {
+			return err
+		}
+		out.Rollout, out.Stateful = r, f.Consistency == flyball.Stateful
+		out.Metrics = map[string]flyball.Metric{}
+		for _, key := range metricKeys(r.RolloutPlan) {
+			m, err := tx.Metric(key)
+			if err != nil {
+				return err
+			}
+			out.Metrics[key] = m.Metric
+		}
+		head, err := s.Published(r.Environment)
+		if err == nil {
+			out.Fleet.Head = head.ID()
+		}
+		return err
+	})
+	return out, err
+}
+
+// RolloutRuns says whether a rollout is live in an environment.
+func (s *Service) RolloutRuns(environment string) bool {
+	head, err := s.Published(environment)
+	return err == nil && head.Compiled.Live()
 }

@@ -1,0 +1,189 @@
+// Package app builds the parts of the server, starts them in order and stops
+// them in the reverse order. It alone knows the settings.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/flyballdev/flyball"
+	"github.com/flyballdev/flyball/dashboard"
+	"github.com/flyballdev/flyball/internal/api"
+	"github.com/flyballdev/flyball/internal/ingest"
+	"github.com/flyballdev/flyball/internal/notify"
+	"github.com/flyballdev/flyball/internal/rollout"
+	"github.com/flyballdev/flyball/internal/service"
+	"github.com/flyballdev/flyball/internal/store"
+)
+
+// Config holds the settings. Everything else is data, changed through the API
+// and audited.
+type Config struct {
+	Listen        string // host:port
+	Data          string // folder of the embedded database
+	Database      string // postgres://… in place of the embedded one
+	WebhookURL    string // is told of each change
+	WebhookSecret string // signs what it is told
+	WebhookLocal  bool   // the webhook may be at a private address
+	Log           *slog.Logger
+}
+
+// An App is a running server.
+type App struct {
+	URL        string // where it listens, such as http://127.0.0.1:8080
+	AdminToken string // the first admin token; empty if this is not the first start
+
+	server *http.Server
+	log    *slog.Logger
+	failed chan error
+	stops  []stop
+	once   sync.Once
+	stopEr error
+}
+
+type stop struct {
+	name string
+	f    func(context.Context) error
+}
+
+// onStop is called as soon as a part is up, so that a later part's failure
+// still takes it down.
+func (a *App) onStop(name string, f func(context.Context) error) {
+	a.stops = append(a.stops, stop{name, f})
+}
+
+// Start starts a server. It is ready when Start returns; ctx bounds only the
+// start.
+func Start(ctx context.Context, c Config) (*App, error) {
+	a := &App{log: c.Log, failed: make(chan error, 1)}
+	if a.log == nil {
+		a.log = slog.New(slog.DiscardHandler)
+	}
+	if err := a.start(ctx, c); err != nil {
+		return nil, errors.Join(err, a.Stop(ctx))
+	}
+	return a, nil
+}
+
+// start wires the parts; it is long because it is the one place that knows all
+// of them.
+func (a *App) start(ctx context.Context, c Config) error {
+	listener, err := net.Listen("tcp", c.Listen) // first, since it is what fails most often
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", c.Listen, err)
+	}
+	a.onStop("listener", func(context.Context) error { listener.Close(); return nil })
+
+	url := c.Database
+	if url == "" {
+		url = filepath.Join(c.Data, "flyball.db")
+	}
+	db, err := store.Open(ctx, url)
+	if err != nil {
+		return fmt.Errorf("open the database: %w", err)
+	}
+	a.onStop("database", func(context.Context) error { return db.Close() })
+
+	receiver := ingest.NewReceiver(db)
+	runner := ingest.NewRunner(db, holder())
+	svc, err := service.New(ctx, db, service.Options{Log: a.log, Judgeable: ingest.Supported, Changed: func(string) { runner.Wake() }})
+	if err != nil {
+		return err
+	}
+	if a.AdminToken, err = svc.FirstAdmin(ctx); err != nil {
+		return fmt.Errorf("make the admin token: %w", err)
+	}
+	world := &world{service: svc, runner: runner}
+	controller := &rollout.Controller{World: world, Fail: func(id string, err error) {
+		a.log.Warn("rollout not moved", "rollout", id, "error", err)
+	}}
+	runner.OnBreach = func(string) { controller.Wake() }
+	runner.Fail = func(err error) { a.log.Warn("judge interrupted", "error", err) }
+	receiver.Committed = runner.Wake
+	receiver.Running = svc.RolloutRuns
+
+	a.run("receiver", receiver.Run)
+	a.run("ruleset follower", svc.Follow)
+	a.run("judge", runner.Run)
+	a.run("rollout controller", controller.Run)
+	if c.WebhookURL != "" {
+		follower, err := webhook(c, svc, a.log)
+		if err != nil {
+			return err
+		}
+		a.run("webhook", follower.Run)
+	}
+
+	handler := api.New(api.Options{Service: svc, Receiver: receiver, Log: a.log, Dashboard: dashboard.Handler()})
+	a.server = api.HTTPServer(handler)
+	a.onStop("HTTP server", func(ctx context.Context) error {
+		handler.Drain()
+		if err := a.server.Shutdown(ctx); err != nil {
+			return a.server.Close()
+		}
+		return nil
+	})
+	go func() {
+		if err := a.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			a.failed <- fmt.Errorf("serve: %w", err)
+		}
+	}()
+	a.URL = "http://" + listener.Addr().String()
+	return nil
+}
+
+// run starts a loop that works until it is told to stop, and waits for it
+// then.
+func (a *App) run(name string, loop func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		loop(ctx)
+	}()
+	a.onStop(name, func(ctx context.Context) error {
+		cancel()
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+}
+
+// Failed tells of a part that stopped by itself.
+func (a *App) Failed() <-chan error { return a.failed }
+
+// Stop takes the parts down in the reverse of the order they came up in.
+func (a *App) Stop(ctx context.Context) error {
+	a.once.Do(func() {
+		var errs []error
+		for _, s := range slices.Backward(a.stops) {
+			if err := s.f(ctx); err != nil {
+				errs = append(errs, fmt.Errorf("stop %s: %w", s.name, err))
+			}
+		}
+		a.stopEr = errors.Join(errs...)
+	})
+	return a.stopEr
+}
+
+// holder names this process to others that want the same lease.
+func holder() string {
+	host, _ := os.Hostname()
+	return fmt.Sprintf("%s/%d/%d", host, os.Getpid(), time.Now().UnixNano())
+}
+
+func webhook(c Config, svc *service.Service, log *slog.Logger) (*notify.Follower, error) {
+	return nil, flyball.Errorf(flyball.Invalid, "webhook")
+}

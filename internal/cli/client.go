@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/flyballdev/flyball/internal/api"
+)
+
+var client = &http.Client{Timeout: 60 * time.Second}
+
+// call uses a capability of the server: fields go where the row says.
+func (p *program) call(ctx context.Context, o api.Operation, fields map[string]any) (json.RawMessage, error) {
+	path, query := o.Path, url.Values{}
+	rest := map[string]any{}
+	for k, v := range fields {
+		rest[k] = v
+	}
+	for _, name := range o.PathFields() {
+		path = strings.ReplaceAll(path, "{"+name+"}", url.PathEscape(fmt.Sprint(rest[name])))
+		delete(rest, name)
+	}
+	var body io.Reader
+	if o.HasBody() {
+		encoded, err := json.Marshal(rest)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(encoded)
+	} else {
+		for k, v := range rest {
+			query.Set(k, fmt.Sprint(v))
+		}
+	}
+	target := strings.TrimSuffix(p.server, "/") + path
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	return p.request(ctx, o.Method, target, body)
+}
+
+// request sends a request and returns the answer's body; what is not a success
+// is an [api.Problem].
+func (p *program) request(ctx context.Context, method, target string, body io.Reader) (json.RawMessage, error) {
+	if p.token == "" {
+		return nil, errors.New("no token: set FLYBALL_TOKEN, or give --token; the server printed one at its first start")
+	}
+	r, err := http.NewRequestWithContext(ctx, method, target, body)
+	if err != nil {
+		return nil, usage{fmt.Errorf("--server: %w", err)}
+	}
+	r.Header.Set("Authorization", "Bearer "+p.token)
+	r.Header.Set("Content-Type", "application/json")
+	answer, err := client.Do(r)
+	if err != nil {
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, fmt.Errorf("no server answers at %s: start one with \"flyball serve\", or name another with --server", p.server)
+		}
+		return nil, err
+	}
+	defer answer.Body.Close()
+	content, err := io.ReadAll(io.LimitReader(answer.Body, 256<<20))
+	if err != nil {
+		return nil, err
+	}
+	if answer.StatusCode < 300 {
+		return content, nil
+	}
+	problem := &api.Problem{Status: answer.StatusCode, Detail: answer.Status}
+	json.Unmarshal(content, problem)
+	return nil, problem
+}
+
+// operation returns a row by its name.
+func operation(name string) api.Operation {
+	for _, o := range api.Operations() {
+		if o.Name == name {
+			return o
+		}
+	}
+	panic("there is no operation " + name)
+}
+
+// invoke uses a capability by its row's name and decodes the answer.
+func invoke[Out any](ctx context.Context, p *program, name string, fields map[string]any) (out Out, err error) {
+	answer, err := p.call(ctx, operation(name), fields)
+	if err == nil {
+		err = json.Unmarshal(answer, &out)
+	}
+	return out, err
+}

@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/flyballdev/flyball"
+	"github.com/flyballdev/flyball/internal/app"
+)
+
+// stopTime is how long a server that is told to stop may take.
+const stopTime = 10 * time.Second
+
+func (p *program) serveCommand() *cobra.Command {
+	var c app.Config
+	var level string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Start a server",
+		Long: "Starts a server: API, OpenFeature remote evaluation, SDK streams, judge, controller\n" +
+			"and dashboard, on an embedded database or on PostgreSQL.\n" +
+			"Each setting is also an environment variable: --listen is FLYBALL_LISTEN.\n" +
+			"The first start prints an admin token on standard error, once.",
+		Example: "  flyball serve\n  flyball serve --listen 0.0.0.0:8080 --data /var/lib/flyball\n  flyball serve --database postgres://flyball@db/flyball",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var l slog.Level
+			if err := l.UnmarshalText([]byte(level)); err != nil {
+				return usage{fmt.Errorf("--log-level: %q is none of debug, info, warn, error", level)}
+			}
+			c.Log = slog.New(slog.NewTextHandler(p.err, &slog.HandlerOptions{Level: l}))
+			slog.SetDefault(c.Log)
+			return p.serve(cmd.Context(), c)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "the address to listen on")
+	f.StringVar(&c.Data, "data", "./flyball-data", "the folder of the embedded database")
+	f.StringVar(&c.Database, "database", "", "a PostgreSQL database to use in its place, postgres://…")
+	f.StringVar(&c.WebhookURL, "webhook-url", "", "where each audit entry is posted, or a Slack webhook")
+	f.StringVar(&c.WebhookSecret, "webhook-secret", "", "the key that signs what the webhook is told")
+	f.BoolVar(&c.WebhookLocal, "webhook-local", false, "allow a webhook at a private address")
+	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	p.fromEnvironment(f)
+	return cmd
+}
+
+// fromEnvironment gives flags the values of the variables of the same name.
+func (p *program) fromEnvironment(f *pflag.FlagSet) {
+	f.VisitAll(func(flag *pflag.Flag) {
+		name := "FLYBALL_" + upperSnake(flag.Name)
+		if v := p.env(name); v != "" && flag.Value.Set(v) == nil {
+			flag.DefValue = v
+		}
+		flag.Usage += " (" + name + ")"
+	})
+}
+
+// serve runs a server until ctx ends.
+func (p *program) serve(ctx context.Context, c app.Config) error {
+	start := time.Now()
+	a, err := app.Start(ctx, c)
+	if err != nil {
+		return err
+	}
+	if a.AdminToken != "" {
+		fmt.Fprintln(p.err, "admin token:", a.AdminToken)
+	}
+	c.Log.Info("flyball is ready", "version", flyball.ProgramVersion, "url", a.URL, "after", time.Since(start).Round(time.Millisecond))
+	var failed error
+	select {
+	case <-ctx.Done():
+		c.Log.Info("stopping")
+	case failed = <-a.Failed():
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	defer cancel()
+	if err := a.Stop(stopping); err != nil {
+		return err
+	}
+	return failed
+}

@@ -69,12 +69,12 @@ func (l *Labels) Observe(t float64, e Events) {
 		return
 	}
 	d, n := l.temper(e.DesignEffect), e.Treatment+e.Control
-	var control Alternatives // the ratio of one event in control; one in treatment has Grid times that
+	var control, ratios Alternatives // of one event in control; one in treatment has Grid times that
 	null := odds(e.Share, l.Ratio)
 	for k := range control {
 		control[k] = null / odds(e.Share, l.Ratio*l.Grid[k])
+		ratios[k] = control[k] // one by one: to copy what was just written in parts stalls the processor
 	}
-	ratios := control
 	switch {
 	case n > few || d > 1:
 		for k := range ratios {

@@ -1,0 +1,490 @@
+package ingest
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/flyballdev/flyball"
+	"github.com/flyballdev/flyball/internal/stats"
+)
+
+// A gauge judges one metric of a rollout: a guardrail, or a success metric.
+//
+// What it runs depends on the metric and on how observations find their arm
+// (statistics: see package stats for each form's null and source):
+//
+//	rate by unit      first events of units (safe logrank); as soon as there are
+//	                  events enough, or alone where the margin is zero or
+//	                  absolute or higher is better, a contrast of unit outcomes
+//	rate by request   first events of units, and all requests tempered by their
+//	                  design effect; all requests alone where no unit joins them
+//	mean by unit      a contrast of unit values, and a paired bet on each unit's
+//	                  first observation of a step
+//	mean by request   paired bets, on first observations and on all, tempered;
+//	                  on all alone where no unit joins them
+//
+// Two forms that may both trip have half of the guardrail's alpha each.
+type gauge struct {
+	*gaugeState
+	metric  flyball.Metric
+	margin  stats.Margin
+	success bool
+	alpha   float64
+	unable  string // why it is not judged
+	forms   forms
+}
+
+// forms are the tests that a gauge runs.
+type forms struct {
+	first    bool   // labels of units' first events
+	requests bool   // labels of all trials, by judging window
+	pairUnit bool   // paired bet on first observations
+	pairAll  bool   // paired bet on all observations
+	contrast intake // what the contrast takes in
+	breaks   bool   // whether the contrast is a breaker too
+}
+
+// An intake says when a value enters a contrast.
+type intake uint8
+
+const (
+	none    intake = iota
+	mature         // a unit's outcome, when its window has ended
+	running        // a unit's mean, as it goes
+	each           // each observation
+)
+
+// How observations of a metric find their arm; the first one decides it for
+// the whole rollout, since alpha is split before evidence is looked at.
+const (
+	unknownJoin = 0
+	byUnit      = 1
+	byRequest   = 2 // no unit joins them, or the unit is the request itself
+)
+
+// A gaugeState is what a gauge keeps. It is saved as JSON, to the last bit.
+type gaugeState struct {
+	Join int `json:"join"`
+
+	First      stats.Labels           `json:"first,omitzero"`
+	FirstShown []stats.NonInferiority `json:"firstShown,omitempty"`
+	FirstRatio stats.RateRatio        `json:"firstRatio,omitzero"`
+	Risk       stats.RiskSet          `json:"risk,omitzero"`
+	RiskBy     []int64                `json:"riskBy,omitempty"` // units at risk by cohort
+	RiskHead   int                    `json:"riskHead"`         // units before it have no window left
+	Events     [2]int64               `json:"events"`           // first events
+	AtRisk     [2]int64               `json:"atRisk"`           // units that ever were at risk
+
+	Requests      stats.Labels           `json:"requests,omitzero"`
+	RequestsShown []stats.NonInferiority `json:"requestsShown,omitempty"`
+	RequestsRatio stats.RateRatio        `json:"requestsRatio,omitzero"`
+	Window        window                 `json:"window,omitzero"`
+	Zeros         bool                   `json:"zeros,omitempty"` // a trial without the event was seen
+
+	PairUnit stats.PairedBet `json:"pairUnit,omitzero"`
+	PairAll  stats.PairedBet `json:"pairAll,omitzero"`
+	UnitPair block           `json:"unitPair,omitzero"`
+	AllPair  block           `json:"allPair,omitzero"`
+
+	Repeats stats.Moments    `json:"repeats,omitzero"` // events (of means: observations) of each unit
+	Design  float64          `json:"design,omitempty"` // their design effect, as of the last window
+	Entered [2]stats.Moments `json:"entered"`          // observations that entered a statistic
+	Totals  [2]stats.Moments `json:"totals"`           // and all that were joined
+
+	Compared   comparison `json:"compared,omitzero"`
+	MatureHead int        `json:"matureHead"` // entries before it are mature
+
+	E         float64 `json:"e"`
+	TrippedAt int64   `json:"trippedAt,omitempty"`
+	HealthyAt int64   `json:"healthyAt,omitempty"`
+	Healthy   bool    `json:"healthy,omitempty"`
+}
+
+func newGauge(m flyball.Metric, margin flyball.Margin, success bool, alpha float64) *gauge {
+	return &gauge{metric: m, success: success, alpha: alpha, margin: stats.Margin{
+		Relative: margin.Relative, Absolute: margin.Absolute, HigherIsBetter: m.Better == flyball.BetterHigher,
+	}}
+}
+
+// begin makes the state that a gauge starts with.
+func (g *gauge) begin(t *trial) {
+	plan := t.Entry.Rollout.RolloutPlan
+	horizon := time.Duration(0)
+	for _, s := range plan.Steps {
+		horizon += s.Hold.Std()
+	}
+	steps := len(plan.Steps)
+	if t.Final {
+		steps = 1
+	}
+	schedule := stats.NewSchedule(steps, horizon)
+	g.gaugeState = &gaugeState{RiskBy: make([]int64, len(plan.Steps)+1)}
+	g.First, g.Requests = stats.NewLabels(g.margin, schedule), stats.NewLabels(g.margin, schedule)
+	g.PairUnit = stats.NewPairedBet(g.margin, g.metric.Cap, schedule)
+	g.PairAll = stats.NewPairedBet(g.margin, g.metric.Cap, schedule)
+	for _, r := range g.stepRatios(t) {
+		g.FirstShown = append(g.FirstShown, stats.NewNonInferiority(r))
+		g.RequestsShown = append(g.RequestsShown, stats.NewNonInferiority(r))
+	}
+	g.Compared.begin()
+	if requestUnit(plan.Unit) {
+		g.Join = byRequest
+	}
+	if g.success { // a win is looked for from the first moment
+		g.E = 1
+	} else {
+		g.E = schedule.Start
+	}
+}
+
+// requestUnit says whether the unit that a plan names is a single request, so
+// that what one unit does is independent of what another does.
+func requestUnit(attribute string) bool {
+	switch strings.ToLower(strings.NewReplacer(".", "", "_", "", "-", "").Replace(attribute)) {
+	case "request", "requestid", "trace", "traceid", "span", "spanid":
+		return true
+	}
+	return false
+}
+
+// choose decides the forms. Until the first observation came they are those of
+// joined units.
+func (g *gauge) choose(t *trial) {
+	m, units, requests := g.metric, g.Join != byRequest, g.metric.Analysis == flyball.AnalysisRequest
+	f := forms{contrast: mature}
+	switch {
+	case !units:
+		f.contrast = each
+	case requests:
+		f.contrast = running
+	}
+	switch {
+	case g.success:
+		f.breaks = true
+	case m.Type == flyball.MetricRate && g.margin.Absolute > 0:
+		f.breaks = true
+	case m.Type == flyball.MetricRate && !units:
+		f = forms{requests: true}
+	case m.Type == flyball.MetricRate && requests:
+		f = forms{first: true, requests: true}
+	case m.Type == flyball.MetricRate && (g.margin.HigherIsBetter || g.margin.Relative == 0):
+		f.breaks = true
+	case m.Type == flyball.MetricRate:
+		f.first, f.breaks = true, true
+	case g.margin.HigherIsBetter && (m.Cap == 0 || !requests && units):
+		f.breaks = true
+	case !units:
+		f.pairAll = true
+	case requests:
+		f.pairUnit, f.pairAll = true, true
+	default:
+		f.pairUnit, f.breaks = true, true
+	}
+	g.forms = f
+}
+
+// stepRatios returns the rate ratios that must be excluded before each step of
+// the plan is entered.
+func (g *gauge) stepRatios(t *trial) []float64 {
+	if t.Final {
+		r := g.margin.Ratio()
+		if g.margin.HigherIsBetter { // "at least as good" must be looked for upwards
+			r = min(r, 1-1e-9)
+		}
+		return []float64{r}
+	}
+	all := make([]float64, len(t.Entry.Rollout.Steps))
+	for i, s := range t.Entry.Rollout.Steps {
+		all[i] = g.margin.StepRatio(float64(s.PPM) / flyball.PPM)
+	}
+	return all
+}
+
+// next is the index of the step ratio that an advance must show.
+func (t *trial) next() int {
+	if t.Final {
+		return 0
+	}
+	return min(t.Entry.Rollout.At+1, len(t.Entry.Rollout.Steps)-1)
+}
+
+// A datum is an observation with its arm; unit is -1 where none joins it.
+type datum struct {
+	arm    int
+	unit   int32
+	gauge  int
+	o      *observation
+	weighs bool
+}
+
+// count takes an observation in.
+func (g *gauge) count(t *trial, d datum) {
+	x := d.o.value
+	if g.metric.Type == flyball.MetricRate {
+		x = min(1, math.Ceil(max(x, 0)))
+	} else if g.metric.Cap > 0 {
+		x = min(x, g.metric.Cap)
+	}
+	g.Totals[d.arm].Add(x)
+	if !d.weighs || g.unable != "" || t.Broken != "" {
+		return
+	}
+	if g.Join == unknownJoin {
+		g.Join = byUnit
+		if d.unit < 0 {
+			g.Join = byRequest
+		}
+		g.choose(t)
+	}
+	g.Entered[d.arm].Add(x)
+	if g.metric.Type == flyball.MetricRate {
+		g.countRate(t, d, x)
+	} else {
+		g.countMean(t, d, x)
+	}
+	g.compare(t, d, x)
+}
+
+// repeat notes that a unit had one more event, or observation.
+func (g *gauge) repeat(s *slot) {
+	if s.counts == 0 {
+		g.Repeats.Add(1)
+	} else {
+		g.Repeats.Replace(float64(s.counts), float64(s.counts)+1)
+	}
+	s.counts++
+}
+
+func (g *gauge) countRate(t *trial, d datum, x float64) {
+	g.Zeros = g.Zeros || x == 0
+	if g.forms.requests {
+		g.Window.N[d.arm]++
+		g.Window.X[d.arm] += int64(x)
+	}
+	if x == 0 || d.unit < 0 {
+		return
+	}
+	s := t.slot(d.unit, d.gauge)
+	g.repeat(s)
+	u := &t.units[d.unit]
+	if !g.forms.first || s.flags&(slotHad|slotLeft) != 0 || d.o.t > u.first+g.windowOf() {
+		return
+	}
+	s.flags |= slotHad
+	arm := t.arm(u)
+	g.RiskBy[u.cohort]--
+	g.Events[arm]++
+	e := g.Risk.Event(arm == treatment)
+	g.First.Observe(t.seconds(), e)
+	for i := range g.FirstShown {
+		g.FirstShown[i].Observe(e)
+	}
+	g.FirstRatio.Observe(e)
+	g.check(t)
+}
+
+func (g *gauge) countMean(t *trial, d datum, x float64) {
+	if g.forms.pairAll {
+		g.AllPair.add(d.arm, x)
+		if g.AllPair.full() {
+			g.closeAll(t)
+		}
+	}
+	if d.unit < 0 {
+		return
+	}
+	s, u := t.slot(d.unit, d.gauge), &t.units[d.unit]
+	g.repeat(s)
+	if g.forms.pairUnit && s.flags&slotSeen == 0 && int(u.stratum) == t.Stratum+1 {
+		s.flags |= slotSeen
+		g.UnitPair.add(t.arm(u), x)
+		if g.UnitPair.full() {
+			g.closeUnit(t)
+		}
+	}
+}
+
+// windowOf returns how long after its first exposure a unit's event counts.
+func (g *gauge) windowOf() int64 {
+	if g.metric.Analysis == flyball.AnalysisRequest {
+		return math.MaxInt64 / 4
+	}
+	return g.metric.Window.Std().Microseconds()
+}
+
+// grace is how long after its end a window stays open for what is under way.
+func (g *gauge) grace(t *trial) int64 {
+	if t.Recorded {
+		return 0
+	}
+	return min(10*time.Second, g.metric.Window.Std()/10).Microseconds()
+}
+
+// atRisk counts a new unit among those that can have a first event.
+func (g *gauge) atRisk(t *trial, u *unit) {
+	if g.metric.Type != flyball.MetricRate {
+		return
+	}
+	arm := t.arm(u)
+	g.RiskBy[u.cohort]++
+	g.AtRisk[arm]++
+	if arm == treatment {
+		g.Risk.Expose(1, 0)
+	} else {
+		g.Risk.Expose(0, 1)
+	}
+}
+
+// noRisk takes a unit out of those that can have a first event.
+func (g *gauge) noRisk(t *trial, u *unit, s *slot) {
+	if g.metric.Type != flyball.MetricRate || s.flags&(slotHad|slotLeft) != 0 {
+		return
+	}
+	s.flags |= slotLeft
+	g.RiskBy[u.cohort]--
+	if t.arm(u) == treatment {
+		g.Risk.Leave(1, 0)
+	} else {
+		g.Risk.Leave(0, 1)
+	}
+}
+
+// leave takes units out of the risk set whose window has ended.
+func (t *trial) leave(i int) {
+	g := t.gauges[i]
+	if g.metric.Type != flyball.MetricRate || g.metric.Analysis == flyball.AnalysisRequest {
+		return
+	}
+	open := t.Clock - g.windowOf() - g.grace(t)
+	for g.RiskHead < len(t.units) && t.units[g.RiskHead].first < open {
+		g.noRisk(t, &t.units[g.RiskHead], t.slot(int32(g.RiskHead), i))
+		g.RiskHead++
+	}
+}
+
+// step begins a step: before decided the arms until now. Windows that hold one
+// arm only belong to the old shares, and say nothing.
+func (g *gauge) step(t *trial, before int) {
+	g.closeWindows(t, !t.Recorded)
+	now := t.seconds()
+	g.First.Step(now)
+	g.Requests.Step(now)
+	g.PairUnit.Step(now)
+	g.PairAll.Step(now)
+	for i := range g.FirstShown {
+		g.FirstShown[i].Step()
+		g.RequestsShown[i].Step()
+	}
+	g.Compared.step(t)
+	if t.Recorded {
+		return
+	}
+	g.MatureHead = 0
+	if g.metric.Type == flyball.MetricRate {
+		at := t.at()
+		for c := min(before, at) + 1; c <= max(before, at); c++ {
+			if at > before {
+				g.Risk.Ramp(g.RiskBy[c])
+			} else {
+				g.Risk.Ramp(-g.RiskBy[c])
+			}
+		}
+	}
+}
+
+// settle draws evidence from the windows that have closed.
+func (g *gauge) settle(t *trial) {
+	if g.unable != "" || t.Broken != "" {
+		return
+	}
+	g.closeWindows(t, false)
+	g.Compared.draw(g, t)
+	g.check(t)
+	g.Healthy = g.shown(t)
+	if g.Healthy && g.HealthyAt == 0 {
+		g.HealthyAt = t.Clock
+	}
+}
+
+// check looks whether a breaker has tripped. What tripped stays as it was at
+// that moment.
+func (g *gauge) check(t *trial) {
+	if g.TrippedAt != 0 {
+		return
+	}
+	g.E = slices.Max(g.evidence())
+	if g.E >= 1/g.alpha {
+		g.TrippedAt = t.Clock
+	}
+}
+
+// evidence returns the e-value of each form that may trip, weighed by its part
+// of alpha; never none.
+func (g *gauge) evidence() []float64 {
+	all := make([]float64, 0, 2)
+	f := &g.forms
+	if f.first {
+		all = append(all, g.First.E())
+	}
+	if f.requests {
+		all = append(all, g.Requests.E())
+	}
+	if f.pairUnit {
+		all = append(all, g.PairUnit.E())
+	}
+	if f.pairAll {
+		all = append(all, g.PairAll.E())
+	}
+	// Of a rate by unit the contrast takes part when there are events enough.
+	if f.breaks && (!f.first || g.Compared.Judged) {
+		all = append(all, math.Exp(min(g.Compared.LogE, 690)))
+	}
+	if len(all) == 2 {
+		all[0], all[1] = all[0]/2, all[1]/2
+	}
+	return all
+}
+
+// shown says whether the metric is shown to be within the next step's margin,
+// or of a success metric that it is better.
+func (g *gauge) shown(t *trial) bool {
+	if g.success {
+		return g.TrippedAt != 0
+	}
+	if g.TrippedAt != 0 {
+		return false
+	}
+	e, fresh := g.advance(t)
+	return fresh && e >= 1/t.advanceAlpha()
+}
+
+func (t *trial) advanceAlpha() float64 {
+	if t.Final {
+		return t.Entry.Rollout.Alpha
+	}
+	return stats.AdvanceAlpha
+}
+
+// advance returns the e-value against "worse than the next step's margin", and
+// whether the present step brought enough of it. Of two forms it is the one
+// that shows more, at half.
+func (g *gauge) advance(t *trial) (e float64, fresh bool) {
+	var all []stats.NonInferiority
+	if g.forms.first {
+		all = append(all, g.FirstShown[t.next()])
+	}
+	if g.forms.requests {
+		all = append(all, g.RequestsShown[t.next()])
+	}
+	if len(all) == 0 {
+		return math.Exp(min(g.Compared.LogAdvance, 690)), g.Compared.Fresh && g.Compared.Judged
+	}
+	for _, n := range all {
+		if v := math.Exp(min(n.LogE(), 690)) / float64(len(all)); v >= e {
+			e, fresh = v, n.Fresh >= stats.FreshInformation*n.Information && n.Information > 0
+		}
+	}
+	return e, fresh
+}

@@ -25,15 +25,17 @@ import (
 
 // server is the URL of the server's own database, once one runs.
 var server = sync.OnceValues(func() (string, error) {
-	if at := os.Getenv("TEST_DATABASE_URL"); at != "" {
-		return at, nil
+	if private() {
+		return start()
 	}
-	return start()
+	return os.Getenv("TEST_DATABASE_URL"), nil
 })
 
-// URL returns the URL of a new, empty database, which is dropped when the test
-// ends. Its locale sorts as people do, not as bytes, where the server's
-// version can.
+// private says that the server is ours, and goes with all that is in it.
+func private() bool { return os.Getenv("TEST_DATABASE_URL") == "" }
+
+// URL returns the URL of a new, empty database. On a private server its locale
+// sorts as people do, not as bytes, where the server's version can.
 func URL(t testing.TB) string {
 	t.Helper()
 	return database(t, "template0")
@@ -50,11 +52,17 @@ type Template struct {
 	err  error
 }
 
-// URL returns the URL of a new copy of the template, which is dropped when the
-// test ends.
+// URL returns the URL of a new copy of the template.
 func (p *Template) URL(t testing.TB) string {
 	t.Helper()
 	at := running(t)
+	if !private() { // a template would stay behind
+		url := database(t, "template0")
+		if err := p.Prepare(url); err != nil {
+			t.Fatalf("prepare a database: %v", err)
+		}
+		return url
+	}
 	p.once.Do(func() {
 		p.name = newName()
 		if p.err = admin(at, fmt.Sprintf(`CREATE DATABASE %q TEMPLATE template0`, p.name)); p.err == nil {
@@ -67,17 +75,21 @@ func (p *Template) URL(t testing.TB) string {
 	return database(t, p.name)
 }
 
+// database creates a database, which is dropped when the test ends; in a
+// private server it goes with the server, without the work of dropping it.
 func database(t testing.TB, template string) string {
 	t.Helper()
 	at, name := running(t), newName()
 	if err := admin(at, fmt.Sprintf(`CREATE DATABASE %q TEMPLATE %q`, name, template)); err != nil {
 		t.Fatalf("create a database: %v", err)
 	}
-	t.Cleanup(func() {
-		if err := admin(at, fmt.Sprintf(`DROP DATABASE %q WITH (FORCE)`, name)); err != nil {
-			t.Errorf("drop a database: %v", err)
-		}
-	})
+	if !private() {
+		t.Cleanup(func() {
+			if err := admin(at, fmt.Sprintf(`DROP DATABASE %q WITH (FORCE)`, name)); err != nil {
+				t.Errorf("drop a database: %v", err)
+			}
+		})
+	}
 	return rename(at, name)
 }
 

@@ -22,7 +22,7 @@ var errMissing = errors.New("no PostgreSQL is installed")
 // folder away. Standard input is a pipe that only the test binary holds: so
 // the server goes when the binary does, also if that is killed.
 const script = `
-"$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=200 >"$2/log" 2>&1 &
+"$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off -c full_page_writes=off -c autovacuum=off -c wal_level=minimal -c max_wal_senders=0 -c max_wal_size=4GB -c max_connections=200 >"$2/log" 2>&1 &
 server=$!
 read -r _
 kill -QUIT $server

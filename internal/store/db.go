@@ -152,23 +152,26 @@ func (db *DB) View(ctx context.Context, f func(*Tx) error) error {
 
 // insist runs a transaction again, some times, after a conflict with another,
 // and once if it could not even begin: an idle connection may have died with a
-// server that is back by now. A transaction whose commit was not answered is
+// server that is back by now. While another process writes, it waits. A transaction whose commit was not answered is
 // never run again, for it may have happened.
 func (db *DB) insist(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, begin string, f func(*Tx) error) error {
+	started := time.Now()
 	for attempt := 1; ; attempt++ {
 		begun, err := db.transact(ctx, pool, opts, begin, f)
 		if err == nil {
 			return nil
 		}
 		fault := db.dialect.diagnose(err)
-		again := fault == faultConflict && attempt < maxAttempts || fault == faultDown && !begun && attempt == 1
+		again := fault == faultConflict && attempt < maxAttempts ||
+			fault == faultDown && !begun && attempt == 1 ||
+			fault == faultBusy && !begun && time.Since(started) < patience
 		if !again {
 			return db.explain(err)
 		}
 		select {
 		case <-ctx.Done():
 			return db.explain(ctx.Err())
-		case <-time.After(rand.N(time.Millisecond << attempt)):
+		case <-time.After(rand.N(time.Millisecond << min(attempt, maxAttempts))):
 		}
 	}
 }
@@ -205,6 +208,8 @@ func (db *DB) explain(err error) error {
 	switch db.dialect.diagnose(err) {
 	case faultDown:
 		return fmt.Errorf("%w: %w", flyball.Errorf(flyball.Unavailable, "the %s database does not answer: try again later", db.dialect.name), err)
+	case faultBusy:
+		return fmt.Errorf("%w: %w", flyball.Errorf(flyball.Unavailable, "another process has the %s database to itself: try again later", db.dialect.name), err)
 	case faultFull:
 		return fmt.Errorf("%w: %w", flyball.Errorf(flyball.Unavailable, "the disk of the %s database is full: free some space", db.dialect.name), err)
 	case faultMissing:

@@ -42,6 +42,7 @@ type fault int
 const (
 	faultOther    fault = iota
 	faultConflict       // with another transaction: running it again helps
+	faultBusy           // another process writes: waiting helps
 	faultUnique         // a unique index refused a row
 	faultMissing        // a row refers to one that is not there
 	faultDown           // the database does not answer
@@ -69,8 +70,14 @@ func dialectOf(raw string) (*dialect, string, error) {
 	return sqliteDialect, path, nil
 }
 
-// patience is how long a writer waits for others before it gives up.
-const patience = 10 * time.Second
+// patience is how long a writer waits for others before it gives up. While
+// SQLite waits it does not hear that its caller gave up, so it waits shortly
+// and is asked again.
+const (
+	patience  = 10 * time.Second
+	patiently = "busy_timeout(10000)"
+	shortly   = "busy_timeout(100)"
+)
 
 var sqliteDialect = &dialect{
 	name:     "sqlite",
@@ -94,12 +101,12 @@ func openSQLite(path string) (write, read *sql.DB, err error) {
 	}
 	// A checkpoint copies the log of writes into the database. It comes after
 	// 32 MiB rather than SQLite's 4, which one commit of telemetry exceeds.
-	write, err = sql.Open("sqlite", sqliteURL(path, "immediate", "journal_mode(WAL)", "synchronous(FULL)",
+	write, err = sql.Open("sqlite", sqliteURL(path, "immediate", shortly, "journal_mode(WAL)", "synchronous(FULL)",
 		"foreign_keys(1)", "wal_autocheckpoint(8192)", "journal_size_limit(67108864)"))
 	if err != nil {
 		return nil, nil, err
 	}
-	read, err = sql.Open("sqlite", sqliteURL(path, "deferred", "query_only(1)"))
+	read, err = sql.Open("sqlite", sqliteURL(path, "deferred", patiently, "query_only(1)"))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -109,7 +116,7 @@ func openSQLite(path string) (write, read *sql.DB, err error) {
 }
 
 func sqliteURL(path, begin string, pragmas ...string) string {
-	q := url.Values{"_txlock": {begin}, "_pragma": append([]string{"busy_timeout(10000)"}, pragmas...)}
+	q := url.Values{"_txlock": {begin}, "_pragma": pragmas}
 	return "file:" + (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath() + "?" + q.Encode()
 }
 
@@ -122,7 +129,7 @@ func limit(pool *sql.DB, n int) {
 // lockSQLite locks a file beside the database, through SQLite itself, since
 // its locks end with the process on every system.
 func lockSQLite(ctx context.Context, db *DB) (func() error, error) {
-	beside, err := sql.Open("sqlite", sqliteURL(db.url+".lock", "exclusive"))
+	beside, err := sql.Open("sqlite", sqliteURL(db.url+".lock", "exclusive", patiently))
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +137,14 @@ func lockSQLite(ctx context.Context, db *DB) (func() error, error) {
 	if err != nil {
 		return nil, errors.Join(err, beside.Close())
 	}
-	return func() error { return errors.Join(held.Rollback(), beside.Close()) }, nil
+	unlock := func() error {
+		_, err := db.write.Exec(`PRAGMA ` + shortly)
+		return errors.Join(err, held.Rollback(), beside.Close())
+	}
+	if _, err := db.write.ExecContext(ctx, `PRAGMA `+patiently); err != nil { // processes that run already may write
+		return nil, errors.Join(err, unlock())
+	}
+	return unlock, nil
 }
 
 func diagnoseSQLite(err error) fault {
@@ -149,7 +163,9 @@ func diagnoseSQLite(err error) fault {
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_FULL:
 		return faultFull
-	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
+	case sqlite3.SQLITE_BUSY:
+		return faultBusy
+	case sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
 		sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
 		return faultDown
 	}
@@ -210,13 +226,16 @@ func lockPostgres(ctx context.Context, db *DB) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := conn.ExecContext(ctx, `SELECT pg_advisory_lock(6012214832)`); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return func() error {
-		_, err := conn.ExecContext(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock(6012214832)`)
+	unlock := func() error {
+		_, err := conn.ExecContext(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock_all(), set_config('lock_timeout', '10s', false)`)
 		return errors.Join(err, conn.Close())
-	}, nil
+	}
+	for _, statement := range []string{`SET lock_timeout = 0`, `SELECT pg_advisory_lock(6012214832)`} { // a migration may take long
+		if _, err := conn.ExecContext(ctx, statement); err != nil {
+			return nil, errors.Join(err, unlock())
+		}
+	}
+	return unlock, nil
 }
 
 func listenPostgres(ctx context.Context, url string, heard func()) error {
@@ -248,13 +267,15 @@ func diagnosePostgres(err error) fault {
 	switch e.Code {
 	case "40001", "40P01": // serialization failure, deadlock
 		return faultConflict
+	case "55P03": // lock timeout
+		return faultBusy
 	case "23505":
 		return faultUnique
 	case "23503":
 		return faultMissing
 	case "53100":
 		return faultFull
-	case "25006", "55P03", "25P03", "28000", "28P01", "3D000": // read-only after a failover, lock or idle timeout, sign-in, no such database
+	case "25006", "25P03", "28000", "28P01", "3D000": // read-only after a failover, idle timeout, sign-in, no such database
 		return faultDown
 	}
 	switch e.Code[:2] {

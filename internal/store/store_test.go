@@ -142,3 +142,6 @@ func change(tx *Tx, flag, reason string) (version, audit, log int64, err error) 
 }
 
 func nightly() bool { return os.Getenv("FLYBALL_NIGHTLY") != "" }
+
+// emptyPostgres returns the URL of a database without tables.
+func emptyPostgres(t testing.TB) string { return pgtest.URL(t) }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/flyballdev/flyball"
 )
 
@@ -80,6 +82,32 @@ func TestWaitingChangesNothing(t *testing.T) {
 	got, err := After(r, Decision{Action: Wait, Revision: 3}, midnight)
 	if err != nil || got.Revision != 7 {
 		t.Errorf("got revision %d, %v", got.Revision, err)
+	}
+}
+
+// A renewal moves the end of the lease and nothing else, not even the reason
+// that people read for what the rollout is doing.
+func TestARenewalMovesOnlyTheLease(t *testing.T) {
+	r := flyball.Rollout{
+		ID: "r1", State: flyball.RolloutHolding, Why: "waits for approval", SteppedAt: midnight, Since: midnight,
+		LeaseUntil:  &flyball.Time{Time: midnight.Add(time.Hour)},
+		RolloutPlan: flyball.RolloutPlan{Steps: []flyball.Step{{PPM: 1}}}.WithDefaults(),
+	}
+	want := r
+	want.Revision, want.LeaseUntil = 1, &flyball.Time{Time: midnight.Add(2 * time.Hour)}
+	now := midnight.Add(30 * time.Minute)
+	got, err := After(r, Decision{Action: Renew, LeaseUntil: want.LeaseUntil, Why: "healthy", At: now}, now)
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got)\n%s", err, diff)
+	}
+}
+
+// A time that the clock leapt over, which another machine stamped, is no
+// longer ago than the leap.
+func TestATimeThatWasLeaptOver(t *testing.T) {
+	s := Situation{Now: midnight.Add(time.Hour), Leaps: []Leap{{At: midnight.Add(50 * time.Minute), By: 30 * time.Minute}}}
+	if got := s.gone(midnight.Add(40 * time.Minute)); got != 10*time.Minute {
+		t.Errorf("%v ago, want 10m", got)
 	}
 }
 

@@ -123,7 +123,7 @@ func (c *Controller) look(ctx context.Context, id string) {
 	}
 	c.looking[id] = false
 	c.lookers.Go(func() {
-		for again := true; again; again = c.lookAgain(ctx, id) {
+		for again := true; again; again = c.again(id) {
 			err := c.guarded(ctx, func(ctx context.Context) error { return c.move(ctx, id) })
 			if err != nil {
 				c.fail(ctx, id, err)
@@ -132,10 +132,11 @@ func (c *Controller) look(ctx context.Context, id string) {
 	})
 }
 
-func (c *Controller) lookAgain(ctx context.Context, id string) bool {
+// again says whether a look was asked for while one was under way.
+func (c *Controller) again(id string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.looking[id] && ctx.Err() == nil {
+	if c.looking[id] {
 		c.looking[id] = false
 		return true
 	}

@@ -232,8 +232,7 @@ func (s Situation) renewal() (*flyball.Time, string) {
 		return nil, ""
 	}
 	lease := r.Steps[r.At].Lease.Std()
-	if r.Then == flyball.ThenOff || lease <= 0 || r.LeaseUntil == nil || over(r.LeaseUntil, s.Now) ||
-		r.LeaseUntil.Sub(s.Now) > lease/2 {
+	if r.Then == flyball.ThenOff || lease <= 0 || r.LeaseUntil == nil || r.LeaseUntil.Sub(s.Now) > lease/2 {
 		return nil, ""
 	}
 	if _, breached := s.breached(); breached || !s.ownEvidence() || len(s.distrust()) > 0 || s.stale() != "" {
@@ -286,7 +285,7 @@ func (s Situation) gateTimedOut() (Decision, bool) {
 
 func (s Situation) unsureHolds() (Decision, bool) {
 	_, proof := s.lacks()
-	if len(proof) == 0 || s.pulse() || !s.unsureTooLong() || s.Rollout.OnUnsure.Then == "advance" {
+	if len(proof) == 0 || !s.unsureTooLong() || s.Rollout.OnUnsure.Then == "advance" {
 		return Decision{}, false
 	}
 	d := s.holds("unsure for %s: %s", span(s.gone(s.Rollout.SteppedAt)), strings.Join(proof, "; "))

@@ -68,13 +68,14 @@ var midnight = time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
 
 // A player carries out a story.
 type player struct {
-	s Situation
+	s     Situation
+	delay time.Duration // between a decision and its commit
 }
 
 // play returns the story with its answers written anew.
 func play(t *testing.T, story string) string {
 	t.Helper()
-	p := player{Situation{
+	p := player{s: Situation{
 		Rollout: flyball.Rollout{
 			ID: "r1", State: flyball.RolloutPending, StartedAt: midnight,
 			RolloutPlan: flyball.RolloutPlan{Flag: "checkout", Environment: "production", Treatment: "on", Control: "off"},
@@ -141,6 +142,8 @@ func (p *player) do(words []string) (answer string, err error) {
 		}
 		p.s.Metrics[m.Key] = m
 		r.Guardrails = append(r.Guardrails, flyball.Guardrail{Metric: m.Key, Margin: flyball.Margin{Relative: .05}})
+	case "slow":
+		p.delay = duration(words[1]).Std()
 	case "stateful":
 		p.s.Stateful = true
 	case "fleet": // CONVERGED INSTANCES VERSION
@@ -249,7 +252,7 @@ func (p *player) at(words []string) (string, error) {
 	}
 	was := p.s.Rollout
 	d := Next(p.s)
-	r, err := After(was, d, p.s.Now)
+	r, err := After(was, d, p.s.Now.Add(p.delay))
 	if err != nil {
 		return "", err
 	}

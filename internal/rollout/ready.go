@@ -173,9 +173,6 @@ func (s Situation) distrust() []string {
 func (s Situation) absurd() (why []string) {
 	e := s.Evidence
 	for _, g := range e.Guardrails {
-		if g.Verdict == flyball.Breached {
-			continue // harm was shown; what else is wrong does not matter
-		}
 		numbers := []float64{g.E, g.Threshold, g.AdvanceE, g.AdvanceThreshold, g.AdvanceMargin}
 		for _, p := range []*float64{g.Estimate, g.Control, g.Treatment} {
 			if p != nil {

@@ -72,7 +72,7 @@ func New(o Options) *Server {
 		})
 	}
 	if o.Dashboard != nil {
-		s.route(mux, "GET /", policy{public: true}, o.Dashboard.ServeHTTP)
+		s.route(mux, "/", policy{public: true}, o.Dashboard.ServeHTTP)
 	}
 	s.handler = mux
 	return s

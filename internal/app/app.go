@@ -95,7 +95,15 @@ func (a *App) start(ctx context.Context, c Config) error {
 
 	receiver := ingest.NewReceiver(db)
 	runner := ingest.NewRunner(db, holder())
-	svc, err := service.New(ctx, db, service.Options{Log: a.log, Judgeable: ingest.Supported, Changed: func(string) { runner.Wake() }})
+	svc, err := service.New(ctx, db, service.Options{
+		Log: a.log, Judgeable: ingest.Supported, Changed: runner.Wake,
+		Evidence: func(ctx context.Context, id string) (flyball.Evidence, bool, error) {
+			return runner.Evidence(ctx, id, time.Now())
+		},
+		Fleet: func(ctx context.Context, environment string, head flyball.RulesetID) (flyball.Fleet, error) {
+			return runner.Fleet(ctx, environment, head, time.Now())
+		},
+	})
 	if err != nil {
 		return err
 	}
@@ -111,9 +119,9 @@ func (a *App) start(ctx context.Context, c Config) error {
 	receiver.Committed = runner.Wake
 	receiver.Running = svc.RolloutRuns
 
-	a.run("receiver", receiver.Run)
+	a.run("receiver", func(ctx context.Context) { receiver.Run(ctx) })
 	a.run("ruleset follower", svc.Follow)
-	a.run("judge", runner.Run)
+	a.run("judge", func(ctx context.Context) { runner.Run(ctx) })
 	a.run("rollout controller", controller.Run)
 	if c.WebhookURL != "" {
 		follower, err := webhook(c, svc, a.log)
@@ -184,6 +192,20 @@ func holder() string {
 	return fmt.Sprintf("%s/%d/%d", host, os.Getpid(), time.Now().UnixNano())
 }
 
+// webhook returns what tells the configured URL of each change.
 func webhook(c Config, svc *service.Service, log *slog.Logger) (*notify.Follower, error) {
-	return nil, flyball.Errorf(flyball.Invalid, "webhook")
+	reach := notify.Public
+	if c.WebhookLocal {
+		reach = notify.Local
+	}
+	f := &notify.Follower{
+		URL: c.WebhookURL, Secret: c.WebhookSecret, Client: notify.NewClient(reach),
+		Load: svc.Told, Save: svc.SetTold,
+		Source: func(ctx context.Context, after int64, limit int) ([]flyball.AuditEntry, error) {
+			found, err := svc.ListAudit(service.AsController(ctx), service.ListAudit{After: after, Limit: limit})
+			return found.Entries, err
+		},
+		Fail: func(err error) { log.Warn("webhook not told", "error", err) },
+	}
+	return f, f.Validate()
 }

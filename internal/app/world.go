@@ -38,9 +38,11 @@ func (w *world) Situation(ctx context.Context, id string) (rollout.Situation, er
 	if err != nil {
 		return s, err
 	}
-	s.Evidence = w.runner.Evidence(id, time.Now())
-	s.Fleet = w.runner.Fleet(s.Rollout.Environment, s.Fleet.Head, time.Now())
-	return s, nil
+	if s.Evidence, _, err = w.runner.Evidence(ctx, id, time.Now()); err != nil {
+		return s, err
+	}
+	s.Fleet, err = w.runner.Fleet(ctx, s.Rollout.Environment, s.Fleet.Head, time.Now())
+	return s, err
 }
 
 // Apply carries a decision out, with the evidence that it rests on.

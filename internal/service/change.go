@@ -78,13 +78,8 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 			s.publish(r.after, r.compiled, r.afterDigest)
 		}
 	}
-	if s.changed != nil && out.Changed {
-		for env := range out.Versions {
-			s.changed(env)
-		}
-		if len(e.log) > 0 && len(out.Versions) == 0 {
-			s.changed("")
-		}
+	if s.changed != nil && len(e.log) > 0 {
+		s.changed()
 	}
 	return out, nil
 }

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/flyballdev/flyball"
@@ -403,27 +404,42 @@ type InEnvironment struct {
 
 // Fleet tells how far the instances of an environment have come: which run the
 // ruleset in force, and which do not yet.
-func (s *Service) Fleet(ctx context.Context, in InEnvironment) (out flyball.Fleet, err error) {
+func (s *Service) Fleet(ctx context.Context, in InEnvironment) (flyball.Fleet, error) {
 	head, err := s.Published(in.Environment)
 	if err != nil {
-		return out, err
+		return flyball.Fleet{}, err
 	}
-	out.Head = head.ID()
+	if s.fleet == nil {
+		return flyball.Fleet{Head: head.ID()}, nil
+	}
+	return s.fleet(ctx, in.Environment, head.ID())
+}
+
+// told is the setting that keeps how far the webhook has come.
+const told = "webhook"
+
+// Told returns the last audit entry that the webhook was told; at first, the
+// last one there is, since history is not news.
+func (s *Service) Told(ctx context.Context) (seq int64, err error) {
 	err = s.db.View(ctx, func(tx *store.Tx) error {
-		instances, err := tx.Instances(in.Environment, time.Now().Add(-InstanceSilence))
-		for _, i := range instances {
-			out.Instances++
-			if i.Applied.Before(out.Head) {
-				out.Behind = append(out.Behind, i)
-			} else {
-				out.Converged++
-			}
+		text, found, err := tx.Setting(told)
+		if err != nil {
+			return err
+		}
+		if found {
+			seq, err = strconv.ParseInt(text, 10, 64)
+			return err
+		}
+		last, err := tx.Audit(store.AuditFilter{Limit: 1})
+		if len(last) > 0 {
+			seq = last[0].Seq
 		}
 		return err
 	})
-	return out, err
+	return seq, err
 }
 
-// InstanceSilence is how long an instance may be silent and still count as
-// part of the fleet.
-const InstanceSilence = time.Minute
+// SetTold keeps how far the webhook has come.
+func (s *Service) SetTold(ctx context.Context, seq int64) error {
+	return s.db.Update(ctx, func(tx *store.Tx) error { return tx.PutSetting(told, strconv.FormatInt(seq, 10)) })
+}

@@ -154,12 +154,15 @@ func (s *Service) Rollout(ctx context.Context, in RolloutID) (out RolloutView, e
 			return err
 		}
 		out.Rollout = r
-		e, found, err := tx.EvidenceOf(r.ID)
-		if found {
-			out.Evidence = &e
-		}
-		return errors.Join(err, p.may(r.Flag))
+		return p.may(r.Flag)
 	})
+	if err != nil || s.evidence == nil {
+		return out, err
+	}
+	e, found, err := s.evidence(ctx, out.ID)
+	if found {
+		out.Evidence = &e
+	}
 	return out, err
 }
 

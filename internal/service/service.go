@@ -21,7 +21,9 @@ type Service struct {
 	db        *store.DB
 	log       *slog.Logger
 	judgeable func(flyball.RolloutPlan, []flyball.Metric) error
-	changed   func(environment string)
+	changed   func()
+	evidence  func(context.Context, string) (flyball.Evidence, bool, error)
+	fleet     func(ctx context.Context, environment string, head flyball.RulesetID) (flyball.Fleet, error)
 
 	mu        sync.Mutex // guards heads; publishing only
 	heads     map[string]*Published
@@ -34,16 +36,20 @@ type Options struct {
 	Log *slog.Logger
 	// Judgeable says whether the judge can judge a plan; nil accepts all.
 	Judgeable func(flyball.RolloutPlan, []flyball.Metric) error
-	// Changed is called after each change of an environment, in no
-	// transaction; nil is never called.
-	Changed func(environment string)
+	// Changed is called after each change that the judge is to hear of; nil is
+	// never called.
+	Changed func()
+	// Evidence tells what the judge knows of a rollout; nil knows nothing.
+	Evidence func(ctx context.Context, rollout string) (flyball.Evidence, bool, error)
+	// Fleet tells how far an environment's instances have come; nil sees none.
+	Fleet func(ctx context.Context, environment string, head flyball.RulesetID) (flyball.Fleet, error)
 }
 
 // New returns a service on db, with the ruleset of every environment compiled
 // and published, and the environments of a new installation made.
 func New(ctx context.Context, db *store.DB, opts Options) (*Service, error) {
 	s := &Service{
-		db: db, log: opts.Log, judgeable: opts.Judgeable, changed: opts.Changed,
+		db: db, log: opts.Log, judgeable: opts.Judgeable, changed: opts.Changed, evidence: opts.Evidence, fleet: opts.Fleet,
 		heads: map[string]*Published{}, published: make(chan struct{}), tokens: newTokenCache(),
 	}
 	if s.log == nil {

@@ -27,6 +27,7 @@ type history struct {
 	lines   *bufio.Scanner
 	line    int
 	columns []string // of CSV; nil for JSON
+	split   []string // the fields of a line, used again for the next
 }
 
 // A historyRecord is one line of history; one of the two is set.
@@ -147,23 +148,61 @@ func (h *history) header(text string) error {
 	return nil
 }
 
+// A historyRow is a row of CSV, its known columns by name.
+type historyRow struct{ t, kind, flag, variant, unit, by, metric, value string }
+
+// column returns where a known column of the row goes.
+func (r *historyRow) column(name string) *string {
+	switch name {
+	case "t":
+		return &r.t
+	case "kind":
+		return &r.kind
+	case "flag":
+		return &r.flag
+	case "variant":
+		return &r.variant
+	case "unit":
+		return &r.unit
+	case "by":
+		return &r.by
+	case "metric":
+		return &r.metric
+	case "value":
+		return &r.value
+	}
+	return nil
+}
+
+// fields splits a line; only one with quotes needs the whole grammar of CSV.
+func (h *history) fields(text string) ([]string, error) {
+	if strings.Contains(text, `"`) {
+		return csv.NewReader(strings.NewReader(text)).Read()
+	}
+	h.split = h.split[:0]
+	for {
+		field, rest, more := strings.Cut(text, ",")
+		h.split = append(h.split, field)
+		if !more {
+			return h.split, nil
+		}
+		text = rest
+	}
+}
+
 func (h *history) parseCSV(text string) (historyRecord, error) {
 	var r historyRecord
-	fields, err := csv.NewReader(strings.NewReader(text)).Read()
+	fields, err := h.fields(text)
 	if err != nil {
 		return r, h.fault("", "cannot be read as CSV: %v", err)
 	}
 	if len(fields) != len(h.columns) {
 		return r, h.fault("", "has %d columns, the header has %d", len(fields), len(h.columns))
 	}
-	var row struct{ t, kind, flag, variant, unit, by, metric, value string }
-	named := map[string]*string{
-		"t": &row.t, "kind": &row.kind, "flag": &row.flag, "variant": &row.variant, "unit": &row.unit,
-		"by": &row.by, "metric": &row.metric, "value": &row.value,
-	}
+	var row historyRow
 	var attributes flyball.Attributes
 	for i, c := range h.columns {
-		if at := named[c]; at != nil {
+		if at := row.column(c); at != nil {
 			*at = strings.TrimSpace(fields[i])
 		} else if fields[i] != "" && len(attributes) < flyball.MaxAttributes {
 			if attributes == nil {

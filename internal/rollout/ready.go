@@ -115,7 +115,8 @@ func (s Situation) quietest() (arm string, silent time.Duration) {
 	return arm, silent
 }
 
-// stale says why data are not fresh. Data from the future are not: they would
+// stale says why data are not fresh. Where the clock leapt, the longest time
+// that they may be old counts. Data from the future are not: they would
 // stay fresh for as long as the clocks disagree.
 func (s Situation) stale() string {
 	last := s.Evidence.Last
@@ -127,7 +128,7 @@ func (s Situation) stale() string {
 		arms = arms[:1]
 	}
 	for _, a := range arms {
-		switch d, doubt := s.gone(a.last), s.doubt(a.last); {
+		switch d, doubt := s.Now.Sub(a.last), s.doubt(a.last); {
 		case a.last.IsZero():
 			return fmt.Sprintf("no data of %s yet", a.name)
 		case d > Freshness:

@@ -576,7 +576,7 @@ func (w *sim) checkEvidence(was flyball.Rollout, s Situation, d Decision, p *pro
 		w.fault("%s without evidence", d.Action)
 		return
 	}
-	for _, bad := range []string{"NaN", "Inf", "negative", "mismatch", "lossy", "crossed", "unjoined", "blocked", "contradiction", "future", "breached", "old step"} {
+	for _, bad := range []string{"NaN", "Inf", "negative", "mismatch", "lossy", "crossed", "unjoined", "blocked", "contradiction", "breached", "old step"} {
 		if w.told[n].mood == bad {
 			w.fault("%s on evidence that is %s", d.Action, bad)
 		}

@@ -143,12 +143,12 @@ func (b *backtest) begin(at time.Time) {
 	if lease := b.plan.Steps[0].Lease; lease > 0 {
 		r.LeaseUntil = &flyball.Time{Time: at.Add(lease.Std())}
 	}
-	b.trial = recordedTrial(RolloutEntry{Rollout: r, Metrics: b.metrics}, micros(at), b.options)
+	b.trial = recordedTrial(flyball.RolloutRecord{Rollout: r, Metrics: b.metrics}, micros(at), b.options)
 	b.tick = micros(at) + time.Second.Microseconds()
 }
 
 // recordedTrial returns a trial whose arms are as recorded.
-func recordedTrial(e RolloutEntry, clock int64, o BacktestOptions) *trial {
+func recordedTrial(e flyball.RolloutRecord, clock int64, o BacktestOptions) *trial {
 	t := &trial{trialState: trialState{
 		Entry: e, Recorded: true, Final: o.JudgeOnly, Share: o.SharePPM, Started: clock, Clock: clock, LagSince: clock,
 	}}

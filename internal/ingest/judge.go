@@ -64,7 +64,7 @@ func (j *Judge) bury(t *trial) {
 }
 
 func (j *Judge) applyRollout(e store.LogEntry) {
-	var body RolloutEntry
+	var body flyball.RolloutRecord
 	if err := json.Unmarshal(e.Body, &body); err != nil || len(body.Rollout.Steps) == 0 {
 		j.strays++
 		return

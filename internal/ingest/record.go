@@ -9,16 +9,6 @@ import (
 	"github.com/flyballdev/flyball"
 )
 
-// A RolloutEntry is the body of a log entry of kind [store.KindRollout]. It is
-// written whenever a rollout starts, changes its step or its state, or ends, in
-// the transaction that makes the change, so that the judge learns of it exactly
-// between the telemetry that came before and what came after.
-type RolloutEntry struct {
-	Rollout flyball.Rollout  `json:"rollout"`
-	Seed    string           `json:"seed"`              // of the flag, which makes the cohorts
-	Metrics []flyball.Metric `json:"metrics,omitempty"` // those of the plan; read when the rollout starts
-}
-
 // A record is what the judge needs of a batch. Times are microseconds since
 // 1970, corrected by when the batch was sent. It is kept in a form of its own,
 // about a quarter of the JSON in size and a tenth of it in reading time, since

@@ -338,6 +338,13 @@ func (g *reign) handOver() error {
 	return errors.Join(errs...)
 }
 
+// Fence returns the fencing token of [LeaseName], if this process is the judge.
+func (r *Runner) Fence() (fence int64, judging bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.fence, r.judge != nil
+}
+
 // Evidence returns what is known of a rollout at now: from the judge where this
 // process judges, else what the judge wrote last. found is false if there is
 // none yet.

@@ -37,10 +37,10 @@ type trial struct {
 
 // A trialState is that part of a trial which is saved as JSON.
 type trialState struct {
-	Entry    RolloutEntry `json:"entry"`
-	Recorded bool         `json:"recorded,omitempty"` // arms are as recorded; no step moves a cohort
-	Final    bool         `json:"final,omitempty"`    // healthy means within the guardrail's own margin
-	Share    int          `json:"share,omitempty"`    // intended share of a recorded treatment, in ppm
+	Entry    flyball.RolloutRecord `json:"entry"`
+	Recorded bool                  `json:"recorded,omitempty"` // arms are as recorded; no step moves a cohort
+	Final    bool                  `json:"final,omitempty"`    // healthy means within the guardrail's own margin
+	Share    int                   `json:"share,omitempty"`    // intended share of a recorded treatment, in ppm
 
 	Started int64 `json:"started"`
 	Clock   int64 `json:"clock"`
@@ -74,7 +74,7 @@ type trialState struct {
 }
 
 // newTrial begins to judge a rollout at the judge's time clock.
-func newTrial(e RolloutEntry, clock int64) *trial {
+func newTrial(e flyball.RolloutRecord, clock int64) *trial {
 	e.Rollout.RolloutPlan = e.Rollout.RolloutPlan.WithDefaults()
 	t := &trial{trialState: trialState{Entry: e, Started: clock, Clock: clock, LagSince: clock}}
 	if at := e.Rollout.StartedAt; !at.IsZero() {

@@ -23,7 +23,7 @@ func Decode(data []byte) (flyball.Ruleset, error) {
 	}
 	var doc flyball.Ruleset
 	if err := json.Unmarshal(data, &doc); err == nil {
-		return doc, nil
+		return doc, named(doc)
 	}
 	var raw struct {
 		Environment string            `json:"environment"`
@@ -50,7 +50,15 @@ func Decode(data []byte) (flyball.Ruleset, error) {
 		}
 		doc.Segments = append(doc.Segments, s)
 	}
-	return doc, nil
+	return doc, named(doc)
+}
+
+// named refuses what is JSON, such as null, but no ruleset.
+func named(doc flyball.Ruleset) error {
+	if doc.Environment == "" {
+		return flyball.FieldErrorf("environment", "not a ruleset: it names no environment")
+	}
+	return nil
 }
 
 // decodeFlag reads a flag, or as much of it as it takes to leave its previous

@@ -72,8 +72,8 @@ func (rs *Ruleset) Environment() string { return rs.environment }
 // ID returns the epoch and version of the ruleset.
 func (rs *Ruleset) ID() flyball.RulesetID { return rs.id }
 
-// Live says whether the ruleset holds a live rollout.
-func (rs *Ruleset) Live() bool { return rs.live }
+// Live says whether the ruleset, which may be nil, holds a live rollout.
+func (rs *Ruleset) Live() bool { return rs != nil && rs.live }
 
 // Keys returns the keys of all flags, sorted.
 func (rs *Ruleset) Keys() []string { return slices.Sorted(maps.Keys(rs.flags)) }

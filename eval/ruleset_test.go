@@ -166,7 +166,7 @@ func TestDecodeReadsLaterVersions(t *testing.T) {
 	if diff := cmp.Diff(want, variants(rs, "team.a", "team.b", "team.c", "team.d")); diff != "" || len(problems) == 0 {
 		t.Errorf("problems %v, want -, got +:\n%s", problems, diff)
 	}
-	for _, bad := range []string{``, `null[]`, `[]`, `{"flags":{}}`, `{"version":"x"}`, `{"flags":[5]}`, `{"segments":["x"]}`} {
+	for _, bad := range []string{``, `null`, `{}`, `null[]`, `[]`, `{"flags":{}}`, `{"version":"x"}`, `{"flags":[5]}`, `{"segments":["x"]}`} {
 		if _, err := eval.Decode([]byte(bad)); flyball.CodeOf(err) != flyball.Invalid {
 			t.Errorf("%q: %v", bad, err)
 		}

@@ -83,7 +83,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		if err != nil {
 			r.fail(ctx, err)
 		}
-		r.pause(ctx, pollEvery*5)
+		rest(ctx, pollEvery*5, nil) // however often the log grows: asking for the lease is a write
 	}
 	return nil
 }
@@ -94,13 +94,13 @@ func (r *Runner) fail(ctx context.Context, err error) {
 	}
 }
 
-// pause waits a while, with jitter, or until it is woken.
-func (r *Runner) pause(ctx context.Context, d time.Duration) {
+// rest waits a while, with jitter, or until it is woken.
+func rest(ctx context.Context, d time.Duration, wake <-chan struct{}) {
 	timer := time.NewTimer(d + rand.N(d))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-	case <-r.wake:
+	case <-wake:
 	case <-timer.C:
 	}
 }
@@ -153,9 +153,9 @@ func (r *Runner) reign(ctx context.Context, fence int64) error {
 			return err
 		case err != nil:
 			r.fail(ctx, err)
-			r.pause(ctx, pollEvery)
+			rest(ctx, pollEvery, r.wake)
 		case read == 0:
-			r.pause(ctx, pollEvery)
+			rest(ctx, pollEvery, r.wake)
 		}
 	}
 	return g.handOver()
@@ -336,13 +336,6 @@ func (g *reign) handOver() error {
 	}
 	errs = append(errs, g.db.Update(ctx, func(tx *store.Tx) error { return tx.ReleaseLease(LeaseName, g.fence) }))
 	return errors.Join(errs...)
-}
-
-// Fence returns the fencing token of [LeaseName], if this process is the judge.
-func (r *Runner) Fence() (fence int64, judging bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.fence, r.judge != nil
 }
 
 // Evidence returns what is known of a rollout at now: from the judge where this

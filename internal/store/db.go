@@ -161,6 +161,9 @@ func (db *DB) insist(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, beg
 		if err == nil {
 			return nil
 		}
+		if cause := ctx.Err(); cause != nil { // then the error is an echo of that, in many forms
+			return db.explain(fmt.Errorf("%w: %w", cause, err))
+		}
 		fault := db.dialect.diagnose(err)
 		again := fault == faultConflict && attempt < maxAttempts ||
 			fault == faultDown && !begun && attempt == 1 ||
@@ -202,20 +205,25 @@ func (db *DB) explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	if _, told := errors.AsType[*flyball.Error](err); told {
+	if _, told := errors.AsType[*flyball.Error](err); told || errors.Is(err, context.Canceled) {
 		return err
 	}
+	var told *flyball.Error
 	switch db.dialect.diagnose(err) {
 	case faultDown:
-		return fmt.Errorf("%w: %w", flyball.Errorf(flyball.Unavailable, "the %s database does not answer: try again later", db.dialect.name), err)
+		told = flyball.Errorf(flyball.Unavailable, "the %s database does not answer: try again later", db.dialect.name)
 	case faultBusy:
-		return fmt.Errorf("%w: %w", flyball.Errorf(flyball.Unavailable, "another process has the %s database to itself: try again later", db.dialect.name), err)
+		told = flyball.Errorf(flyball.Unavailable, "another process has the %s database to itself: try again later", db.dialect.name)
 	case faultFull:
-		return fmt.Errorf("%w: %w", flyball.Errorf(flyball.Unavailable, "the disk of the %s database is full: free some space", db.dialect.name), err)
+		told = flyball.Errorf(flyball.Unavailable, "the disk of the %s database is full: free some space", db.dialect.name)
+	case faultBroken:
+		told = flyball.Errorf(flyball.Unavailable, "the %s database is damaged: restore it from a backup", db.dialect.name)
 	case faultMissing:
-		return fmt.Errorf("%w: %w", flyball.Errorf(flyball.NotFound, "what is referred to does not exist"), err)
+		told = flyball.Errorf(flyball.NotFound, "what is referred to does not exist")
 	case faultUnique, faultConflict:
-		return fmt.Errorf("%w: %w", flyball.Errorf(flyball.Conflict, "another change came first: read again"), err)
+		told = flyball.Errorf(flyball.Conflict, "another change came first: read again")
+	default:
+		return err
 	}
-	return err
+	return fmt.Errorf("%w: %w", told, err)
 }

@@ -101,10 +101,13 @@ func (tx *Tx) claimIDs(entries []LogEntry) (fresh map[logKey]bool, err error) {
 	return fresh, err
 }
 
+// longestRun is short since SQLite looks each parameter up among all others.
+const longestRun = 32
+
 // inRuns calls f for runs of all, whose lengths are powers of two: so there
-// are nine forms of a statement at most, which the database can keep prepared.
+// are six forms of a statement at most, which the database can keep prepared.
 func inRuns[T any](all []T, f func(run []T) error) error {
-	for n := 256; len(all) > 0; {
+	for n := longestRun; len(all) > 0; {
 		for n > len(all) {
 			n /= 2
 		}

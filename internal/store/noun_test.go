@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/json"
 	"errors"
 	"slices"
 	"testing"
@@ -368,61 +367,6 @@ func TestSettings(t *testing.T) {
 				t.Errorf("got %q, want the last value", value)
 			}
 			return errors.Join(err, err2)
-		})
-	})
-}
-
-func TestAuditEntriesAreFoundInOrder(t *testing.T) {
-	onBoth(t, func(t *testing.T, db *DB) {
-		entries := []flyball.AuditEntry{
-			{Subject: "a.flag", Environment: "production", Version: 1, Actor: flyball.Actor{ID: "user:ann"}},
-			{Subject: "payments-team", Actor: flyball.Actor{ID: "user:bob"}},
-			{Subject: "b.flag", Environment: "production", Version: 2, Actor: flyball.Actor{ID: "user:ann"}},
-			{Subject: "a.flag", Environment: "development", Version: 1, Actor: flyball.Actor{ID: "user:bob"}},
-			{Subject: "other-team", Actor: flyball.Actor{ID: "user:bob"}},
-		}
-		update(t, db, func(tx *Tx) error {
-			for i := range entries {
-				entries[i].At = at.Add(time.Duration(i)*time.Second + 7).In(time.FixedZone("", 3600))
-				entries[i].Reason = "because"
-				entries[i].Evidence = json.RawMessage(`{"e":12}`)
-				if err := tx.AppendAudit(&entries[i]); err != nil {
-					return err
-				}
-			}
-			twice := entries[2]
-			wantCode(t, tx.AppendAudit(&twice), flyball.Conflict)
-			return nil
-		})
-		view(t, db, func(tx *Tx) error {
-			for _, tt := range []struct {
-				which AuditFilter
-				want  []int64
-			}{
-				{AuditFilter{}, []int64{5, 4, 3, 2, 1}},
-				{AuditFilter{OldestFirst: true, Limit: 2}, []int64{1, 2}},
-				{AuditFilter{AfterSeq: 3, OldestFirst: true}, []int64{4, 5}},
-				{AuditFilter{BeforeSeq: 3}, []int64{2, 1}},
-				{AuditFilter{Environment: "production"}, []int64{3, 1}},
-				{AuditFilter{Subject: "a.flag"}, []int64{4, 1}},
-				{AuditFilter{Actor: "user:bob", Limit: 2}, []int64{5, 4}},
-			} {
-				found, err := tx.Audit(tt.which)
-				if err != nil {
-					return err
-				}
-				var seqs []int64
-				for _, e := range found {
-					seqs = append(seqs, e.Seq)
-					if diff := cmp.Diff(entries[e.Seq-1], e); diff != "" {
-						t.Error(diff)
-					}
-				}
-				if !slices.Equal(seqs, tt.want) {
-					t.Errorf("%+v: got %v, want %v", tt.which, seqs, tt.want)
-				}
-			}
-			return nil
 		})
 	})
 }

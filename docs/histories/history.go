@@ -70,9 +70,30 @@ func run(args []string, out io.Writer) error {
 	return w.Flush()
 }
 
-// read returns the rows of a CSV, gzip or plain, each by the names of its
-// columns.
-func read(path string) ([]map[string]string, error) {
+// A row is one of a table, whose cells are known by the names of their columns.
+type row struct {
+	columns map[string]int
+	cells   []string
+}
+
+func (r row) at(column string) string {
+	i, ok := r.columns[column]
+	if !ok {
+		return ""
+	}
+	return r.cells[i]
+}
+
+func (r row) number(column string) (float64, error) {
+	v, err := strconv.ParseFloat(r.at(column), 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", column, err)
+	}
+	return v, nil
+}
+
+// read returns the rows of a CSV, gzip or plain.
+func read(path string) ([]row, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -88,12 +109,13 @@ func read(path string) ([]map[string]string, error) {
 	if err != nil || len(all) == 0 {
 		return nil, fmt.Errorf("%s: %w", path, errors.Join(err, errors.New("no rows")))
 	}
-	rows := make([]map[string]string, len(all)-1)
-	for i, fields := range all[1:] {
-		rows[i] = make(map[string]string, len(fields))
-		for j, v := range fields {
-			rows[i][all[0][j]] = v
-		}
+	columns := make(map[string]int, len(all[0]))
+	for i, c := range all[0] {
+		columns[c] = i
+	}
+	rows := make([]row, len(all)-1)
+	for i, cells := range all[1:] {
+		rows[i] = row{columns, cells}
 	}
 	return rows, nil
 }
@@ -126,7 +148,7 @@ func stamp(at time.Time) string { return at.UTC().Format(time.RFC3339Nano) }
 // stops players for a while was moved from level 30 to level 40. The file tells
 // no times: players arrive in its order, a thousand a day, and their outcomes
 // one and seven days later.
-func cookieCats(w io.Writer, rows []map[string]string, without string) error {
+func cookieCats(w io.Writer, rows []row, without string) error {
 	const pace = 24 * time.Hour / 1000
 	start := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 	var due events
@@ -136,22 +158,22 @@ func cookieCats(w io.Writer, rows []map[string]string, without string) error {
 		n++
 		heap.Push(&due, event{at, n, fmt.Sprintf("%s,observation,,,%s,%s,%s", stamp(at), user, metric, value)})
 	}
-	for i, row := range rows {
+	for i, r := range rows {
 		at := start.Add(time.Duration(i) * pace)
 		for len(due) > 0 && !due[0].at.After(at) {
 			fmt.Fprintln(w, heap.Pop(&due).(event).line)
 		}
-		user, variant := row["userid"], "gate30"
+		user, variant := r.at("userid"), "gate30"
 		if user == without {
 			continue
 		}
-		if row["version"] == "gate_40" {
+		if r.at("version") == "gate_40" {
 			variant = "gate40"
 		}
 		fmt.Fprintf(w, "%s,exposure,game.gate,%s,%s,,\n", stamp(at), variant, user)
-		later(at.Add(24*time.Hour), user, "game.rounds", row["sum_gamerounds"])
-		later(at.Add(24*time.Hour), user, "game.retention1", row["retention_1"])
-		later(at.Add(7*24*time.Hour), user, "game.retention7", row["retention_7"])
+		later(at.Add(24*time.Hour), user, "game.rounds", r.at("sum_gamerounds"))
+		later(at.Add(24*time.Hour), user, "game.retention1", r.at("retention_1"))
+		later(at.Add(7*24*time.Hour), user, "game.retention7", r.at("retention_7"))
 	}
 	for len(due) > 0 {
 		fmt.Fprintln(w, heap.Pop(&due).(event).line)
@@ -164,56 +186,76 @@ func cookieCats(w io.Writer, rows []map[string]string, without string) error {
 // each arm in the order of its times, and both spread evenly over a stream of
 // ten requests a second. With aa, one in twenty of the clean requests, picked at
 // random, is the treatment, and nothing is wrong with it.
-func nezha(w io.Writer, rows []map[string]string, fault string, aa int, faults string) error {
-	var arms [2][]map[string]string // the file is in the order of time
-	injected := int64(0)
-	if aa < 0 {
-		all, err := read(faults)
-		if err != nil {
-			return err
-		}
-		for _, row := range all {
-			if row["fault_id"] == fault {
-				injected, _ = strconv.ParseInt(row["inject_unix"], 10, 64)
-			}
-		}
-		if injected == 0 {
-			return fmt.Errorf("there is no fault %q", fault)
-		}
+func nezha(w io.Writer, rows []row, fault string, aa int, faults string) error {
+	arms, err := nezhaArms(rows, fault, aa, faults)
+	if err != nil {
+		return err
 	}
-	for _, row := range rows {
-		start, _ := strconv.ParseFloat(row["start_unix_ms"], 64)
-		since, _ := strconv.ParseFloat(row["since_inject"], 64)
-		switch {
-		case row["arm"] == "clean" && aa >= 0 && picked(row["trace_id"], aa):
-			arms[1] = append(arms[1], row)
-		case row["arm"] == "clean":
-			arms[0] = append(arms[0], row)
-		case aa < 0 && row["arm"] == "fault" && math.Abs(start/1000-since-float64(injected)) < 2:
-			arms[1] = append(arms[1], row)
-		}
-	}
+	fmt.Fprintln(w, "t,kind,flag,variant,unit,metric,value")
 	at := time.Date(2022, 8, 22, 0, 0, 0, 0, time.UTC)
 	for i, j := 0, 0; i < len(arms[0]) || j < len(arms[1]); at = at.Add(100 * time.Millisecond) {
 		// The arm that is behind its share comes next.
-		row, variant := map[string]string(nil), "stable"
+		var r row
+		variant := "stable"
 		if j == len(arms[1]) || i < len(arms[0]) && float64(i)/float64(len(arms[0])) <= float64(j)/float64(len(arms[1])) {
-			row, i = arms[0][i], i+1
+			r, i = arms[0][i], i+1
 		} else {
-			row, variant, j = arms[1][j], "canary", j+1
+			r, variant, j = arms[1][j], "canary", j+1
 		}
 		failed := 0
-		if row["route"] == "product_partial" || row["route"] == "other" {
+		if route := r.at("route"); route == "product_partial" || route == "other" {
 			failed = 1
 		}
-		us, err := strconv.ParseFloat(row["duration_us"], 64)
+		us, err := r.number("duration_us")
 		if err != nil {
-			return fmt.Errorf("duration_us: %w", err)
+			return err
 		}
-		fmt.Fprintf(w, `{"t":"%s","observation":{"metric":"shop.errors","variant":"%s","value":%d}}`+"\n", stamp(at), variant, failed)
-		fmt.Fprintf(w, `{"t":"%s","observation":{"metric":"shop.latency","variant":"%s","value":%g}}`+"\n", stamp(at), variant, us/1000)
+		fmt.Fprintf(w, "%s,observation,,%s,,shop.errors,%d\n", stamp(at), variant, failed)
+		fmt.Fprintf(w, "%s,observation,,%s,,shop.latency,%g\n", stamp(at), variant, us/1000)
 	}
 	return nil
+}
+
+// nezhaArms picks the requests of both arms, which are in the order of time.
+func nezhaArms(rows []row, fault string, aa int, faults string) (arms [2][]row, err error) {
+	injected := 0.0
+	if aa < 0 {
+		all, err := read(faults)
+		if err != nil {
+			return arms, err
+		}
+		for _, r := range all {
+			if r.at("fault_id") == fault {
+				if injected, err = r.number("inject_unix"); err != nil {
+					return arms, err
+				}
+			}
+		}
+		if injected == 0 {
+			return arms, fmt.Errorf("there is no fault %q", fault)
+		}
+	}
+	for _, r := range rows {
+		switch arm := r.at("arm"); {
+		case arm == "clean" && aa >= 0 && picked(r.at("trace_id"), aa):
+			arms[1] = append(arms[1], r)
+		case arm == "clean":
+			arms[0] = append(arms[0], r)
+		case aa < 0 && arm == "fault":
+			start, err := r.number("start_unix_ms")
+			if err != nil {
+				return arms, err
+			}
+			since, err := r.number("since_inject")
+			if err != nil {
+				return arms, err
+			}
+			if math.Abs(start/1000-since-injected) < 2 {
+				arms[1] = append(arms[1], r)
+			}
+		}
+	}
+	return arms, nil
 }
 
 // picked says whether a request is among one in twenty, by chance.
@@ -229,19 +271,19 @@ func picked(trace string, split int) bool {
 
 // udacity writes the visits to a shop's landing page, old and new, as CSV. The
 // page that was seen is the arm; nearly two thousand visitors saw both.
-func udacity(w io.Writer, rows []map[string]string) error {
+func udacity(w io.Writer, rows []row) error {
 	fmt.Fprintln(w, "t,kind,flag,variant,unit,metric,value,country")
-	for _, row := range rows {
-		at, err := time.Parse("2006-01-02 15:04:05.999999", row["timestamp"])
+	for _, r := range rows {
+		at, err := time.Parse("2006-01-02 15:04:05.999999", r.at("timestamp"))
 		if err != nil {
 			return err
 		}
 		variant := "old"
-		if row["group"] == "treatment" {
+		if r.at("group") == "treatment" {
 			variant = "new"
 		}
-		fmt.Fprintf(w, "%s,exposure,shop.landing,%s,%s,,,%s\n", stamp(at), variant, row["user_id"], row["country"])
-		fmt.Fprintf(w, "%s,observation,,,%s,shop.conversion,%s,%s\n", stamp(at), row["user_id"], row["converted"], row["country"])
+		fmt.Fprintf(w, "%s,exposure,shop.landing,%s,%s,,,%s\n", stamp(at), variant, r.at("user_id"), r.at("country"))
+		fmt.Fprintf(w, "%s,observation,,,%s,shop.conversion,%s,%s\n", stamp(at), r.at("user_id"), r.at("converted"), r.at("country"))
 	}
 	return nil
 }

@@ -9,13 +9,16 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
 	"github.com/flyballdev/flyball"
+	"github.com/flyballdev/flyball/internal/api"
 	"github.com/flyballdev/flyball/internal/service"
 )
 
@@ -45,7 +48,7 @@ func (p *program) applyCommand() *cobra.Command {
 			if dryRun && reason == "" {
 				reason = "a dry run"
 			}
-			return p.apply(c, files, dryRun, reason)
+			return inFiles(p.apply(c, files, dryRun, reason), dir, files)
 		},
 	}
 	f := c.Flags()
@@ -99,6 +102,34 @@ func (p *program) apply(c *cobra.Command, files map[string]any, dryRun bool, rea
 		fmt.Fprintf(p.out, "%s is at version %d\n", env, done.Versions[env])
 	}
 	return nil
+}
+
+var inFile = regexp.MustCompile(`^(flags|segments|metrics)\[("?)([^"\]]+)"?\]\.?`)
+
+// inFiles names files where a refusal names fields of the request.
+func inFiles(err error, dir string, files map[string]any) error {
+	problem, ok := errors.AsType[*api.Problem](err)
+	if !ok {
+		return err
+	}
+	name := func(field string) string {
+		m := inFile.FindStringSubmatch(field)
+		if m == nil {
+			return field
+		}
+		noun, quoted, key := m[1], m[2], m[3]
+		if all, ok := files[noun].([]any); ok && quoted == "" {
+			if i, err := strconv.Atoi(key); err == nil && i < len(all) {
+				key = fmt.Sprint(all[i].(map[string]any)["key"])
+			}
+		}
+		return filepath.Join(dir, noun, key+".yaml") + ": " + field[len(m[0]):]
+	}
+	for i, e := range problem.Errors {
+		problem.Detail = strings.ReplaceAll(problem.Detail, e.Field, name(e.Field))
+		problem.Errors[i].Field = name(e.Field)
+	}
+	return problem
 }
 
 // readFiles reads a folder into the fields of the apply capability. The name

@@ -252,7 +252,10 @@ func (s *Service) PassGate(ctx context.Context, in PassGate) (RolloutView, error
 		case g.Approval > 0 && (by.Kind() != "user" || by == r.StartedBy):
 			return flyball.Errorf(flyball.Forbidden, "this gate is opened by a person other than %s, and you are %s", r.StartedBy, by)
 		}
-		if !slices.ContainsFunc(r.Passed, func(p flyball.GatePass) bool { return p.Step == r.At && p.Gate == in.Gate && p.By == by }) {
+		given := slices.ContainsFunc(r.Passed, func(p flyball.GatePass) bool {
+			return p.Step == r.At && p.Gate == in.Gate && p.By == by && !p.At.Before(r.SteppedAt)
+		})
+		if !given {
 			r.Passed = append(slices.Clone(r.Passed), flyball.GatePass{Step: r.At, Gate: in.Gate, By: by, At: e.at})
 		}
 		return nil
@@ -389,7 +392,7 @@ func (s *Service) Decide(ctx context.Context, of rollout.Situation, d rollout.De
 			if err != nil {
 				return err
 			}
-			if next.At != current.At || next.State != current.State {
+			if !next.SteppedAt.Equal(current.SteppedAt) {
 				next.SteppedIn = e.nextVersion(r.Environment)
 			}
 			return e.moveRollout(current, next)

@@ -1,0 +1,43 @@
+# Flyball: make demo shows it, make test proves it, make build builds it.
+GO      ?= go
+ARGS    ?=
+BIN     := bin/flyball
+SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+VERSION ?= dev
+
+.PHONY: build demo test check deps bench nightly fuzz fmt clean
+
+build: ## one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o $(BIN) ./cmd/flyball
+
+demo: build ## the whole loop in half a minute: make demo ARGS='--exit --output json'
+	@exec $(BIN) demo $(ARGS)
+
+test: deps check ## everything: vet, lint, race, both databases, a real browser
+	$(GO) test -race -timeout 20m ./...
+	cd bench && $(GO) vet ./...
+
+check: ## what needs no tests to run
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt -w these:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+
+deps: ## what tests need beside Go: PostgreSQL and Chromium, from Debian
+	@./docs/install-test-deps.sh
+
+bench: ## our figures, and peers beside us
+	$(GO) test -run '^$$' -bench . -benchmem ./eval ./internal/stats ./internal/store ./internal/ingest
+	cd bench && $(GO) run .
+
+nightly: deps ## everything at full length
+	FLYBALL_NIGHTLY=1 $(GO) test -timeout 60m ./...
+
+fuzz: ## each fuzz target for FUZZTIME
+	@for t in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$t | grep ^Fuzz); do \
+		echo "$$t $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),30s) $$t || exit 1; done; done
+
+fmt:
+	gofmt -w $$(git ls-files '*.go')
+
+clean:
+	rm -rf bin

@@ -1,0 +1,20 @@
+#!/bin/sh
+# Installs what the tests need beside Go, where it is not there yet: a
+# PostgreSQL server and Chromium, both from Debian's packages. No service is
+# started; tests start their own, and end them.
+set -eu
+sudo=
+[ "$(id -u)" = 0 ] || sudo=sudo
+missing=
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
+[ -n "$missing" ] || exit 0
+command -v apt-get >/dev/null 2>&1 || { echo "install these, and run this again:$missing" >&2; exit 1; }
+echo "installing$missing from Debian's packages" >&2
+if [ ! -e /etc/postgresql-common/createcluster.conf ]; then # no cluster of the system's own
+	$sudo mkdir -p /etc/postgresql-common
+	echo 'create_main_cluster = false' | $sudo tee /etc/postgresql-common/createcluster.conf >/dev/null
+fi
+$sudo apt-get update -qq
+# shellcheck disable=SC2086
+DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null

@@ -89,6 +89,9 @@ func (t *trial) verdict(e *flyball.Evidence) {
 			}
 		}
 	}
+	if t.Broken != "" && e.Verdict == flyball.Healthy {
+		e.Verdict, e.Why = flyball.Unsure, t.Broken
+	}
 	if e.Verdict == flyball.Healthy && len(e.Guardrails) == 0 {
 		e.Why = "the plan has no guardrails"
 	}

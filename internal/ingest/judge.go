@@ -88,6 +88,9 @@ func (j *Judge) applyRollout(e store.LogEntry) {
 // guard keeps one rollout's trouble from the others: a trial in which
 // something went wrong is not judged any more, and says so.
 func guard(t *trial, f func(*trial)) {
+	if t.Broken != "" {
+		return
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			t.Broken = fmt.Sprintf("the judge failed on this rollout: %.200v", p)

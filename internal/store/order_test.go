@@ -18,40 +18,37 @@ import (
 var errUndo = errors.New("undo")
 
 func TestNumbersHaveNoGapsUnderConcurrentWriters(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind.name, func(t *testing.T) {
-			url := kind.url(t)
-			handles := []*DB{open(t, url), open(t, url)} // as two processes would be
-			update(t, handles[0], furnish("a.flag"))
-			var committed atomic.Int64
-			var writers sync.WaitGroup
-			for i := range 8 {
-				writers.Go(func() {
-					for n := range 15 {
-						undo := (i+n)%3 == 0
-						err := handles[i%2].Update(t.Context(), func(tx *Tx) error {
-							_, _, _, err := change(tx, "a.flag", fmt.Sprint(i, " ", n))
-							if err == nil && undo {
-								return errUndo
-							}
-							return err
-						})
-						switch {
-						case err == nil:
-							committed.Add(1)
-						case !errors.Is(err, errUndo):
-							t.Errorf("writer %d: %v", i, err)
+	atBoth(t, func(t *testing.T, url string) {
+		handles := []*DB{open(t, url), open(t, url)} // as two processes would be
+		update(t, handles[0], furnish("a.flag"))
+		var committed atomic.Int64
+		var writers sync.WaitGroup
+		for i := range 8 {
+			writers.Go(func() {
+				for n := range 15 {
+					undo := (i+n)%3 == 0
+					err := handles[i%2].Update(t.Context(), func(tx *Tx) error {
+						_, _, _, err := change(tx, "a.flag", fmt.Sprint(i, " ", n))
+						if err == nil && undo {
+							return errUndo
 						}
+						return err
+					})
+					switch {
+					case err == nil:
+						committed.Add(1)
+					case !errors.Is(err, errUndo):
+						t.Errorf("writer %d: %v", i, err)
 					}
-				})
-			}
-			writers.Wait()
-			if committed.Load() != 80 {
-				t.Errorf("%d changes committed, want 80", committed.Load())
-			}
-			wantWhole(t, handles[0], committed.Load())
-		})
-	}
+				}
+			})
+		}
+		writers.Wait()
+		if committed.Load() != 80 {
+			t.Errorf("%d changes committed, want 80", committed.Load())
+		}
+		wantWhole(t, handles[0], committed.Load())
+	})
 }
 
 // wantWhole fails the test unless there were exactly n changes: versions,
@@ -92,59 +89,56 @@ func wantWhole(t testing.TB, db *DB, n int64) {
 // A reader who follows the log must never step over an entry that is committed
 // after a later one.
 func TestTheLogIsInTheOrderOfCommits(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind.name, func(t *testing.T) {
-			url := kind.url(t)
-			handles := []*DB{open(t, url), open(t, url)}
-			const writing, each = 6, 20
-			want := make(chan int, writing) // entries that each writer had stored
-			for i := range writing {
-				go func() {
-					random, stored := rand.New(rand.NewPCG(uint64(i), 1)), 0
-					for n := range each {
-						batch := make([]LogEntry, 1+random.IntN(4))
-						for j := range batch {
-							batch[j] = LogEntry{Kind: KindBatch, Environment: "production", ID: fmt.Sprint(i, n, j/2), At: at, Body: []byte("x")}
-						}
-						err := handles[i%2].Update(t.Context(), func(tx *Tx) error {
-							_, err := tx.AppendLog(batch)
-							return err
-						})
-						if err != nil {
-							t.Errorf("writer %d: %v", i, err)
-						}
-						stored += (len(batch) + 1) / 2 // every second one is a duplicate
+	atBoth(t, func(t *testing.T, url string) {
+		handles := []*DB{open(t, url), open(t, url)}
+		const writing, each = 6, 20
+		want := make(chan int, writing) // entries that each writer had stored
+		for i := range writing {
+			go func() {
+				random, stored := rand.New(rand.NewPCG(uint64(i), 1)), 0
+				for n := range each {
+					batch := make([]LogEntry, 1+random.IntN(4))
+					for j := range batch {
+						batch[j] = LogEntry{Kind: KindBatch, Environment: "production", ID: fmt.Sprint(i, n, j/2), At: at, Body: []byte("x")}
 					}
-					want <- stored
-				}()
-			}
-			after, left, total := int64(0), writing, 0
-			for done := false; !done; {
-				done = left == 0 // then this reading sees all
-				view(t, handles[0], func(tx *Tx) error {
-					entries, err := tx.Log(after, 7, 1<<20)
-					for _, e := range entries {
-						if after++; e.Seq != after {
-							t.Fatalf("after entry %d came %d", after-1, e.Seq)
-						}
+					err := handles[i%2].Update(t.Context(), func(tx *Tx) error {
+						_, err := tx.AppendLog(batch)
+						return err
+					})
+					if err != nil {
+						t.Errorf("writer %d: %v", i, err)
 					}
-					done = done && len(entries) == 0
-					return err
-				})
-				for reading := left > 0; reading && left > 0; {
-					select {
-					case n := <-want:
-						left, total = left-1, total+n
-					default:
-						reading = false
+					stored += (len(batch) + 1) / 2 // every second one is a duplicate
+				}
+				want <- stored
+			}()
+		}
+		after, left, total := int64(0), writing, 0
+		for done := false; !done; {
+			done = left == 0 // then this reading sees all
+			view(t, handles[0], func(tx *Tx) error {
+				entries, err := tx.Log(after, 7, 1<<20)
+				for _, e := range entries {
+					if after++; e.Seq != after {
+						t.Fatalf("after entry %d came %d", after-1, e.Seq)
 					}
 				}
+				done = done && len(entries) == 0
+				return err
+			})
+			for reading := left > 0; reading && left > 0; {
+				select {
+				case n := <-want:
+					left, total = left-1, total+n
+				default:
+					reading = false
+				}
 			}
-			if after != int64(total) {
-				t.Errorf("read %d entries, want %d", after, total)
-			}
-		})
-	}
+		}
+		if after != int64(total) {
+			t.Errorf("read %d entries, want %d", after, total)
+		}
+	})
 }
 
 func TestARollbackLeavesNothing(t *testing.T) {
@@ -287,57 +281,54 @@ func TestALeaseHasOneHolder(t *testing.T) {
 // Holders race for a lease and write under its fence; the fences of the writes
 // that were let through never fall.
 func TestAFenceStopsAHolderWhoOverslept(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind.name, func(t *testing.T) {
-			url := kind.url(t)
-			handles := []*DB{open(t, url), open(t, url)}
-			var clock atomic.Int64 // shared, and far faster than the holders
-			now := func() time.Time { return at.Add(time.Duration(clock.Add(1)) * time.Second) }
-			var holders sync.WaitGroup
-			for i := range 4 {
-				holders.Go(func() {
-					for range 12 {
-						var fence int64
-						var held bool
-						err := handles[i%2].Update(t.Context(), func(tx *Tx) (err error) {
-							fence, held, err = tx.AcquireLease("judge", fmt.Sprint(i), 3*time.Second, now())
+	atBoth(t, func(t *testing.T, url string) {
+		handles := []*DB{open(t, url), open(t, url)}
+		var clock atomic.Int64 // shared, and far faster than the holders
+		now := func() time.Time { return at.Add(time.Duration(clock.Add(1)) * time.Second) }
+		var holders sync.WaitGroup
+		for i := range 4 {
+			holders.Go(func() {
+				for range 12 {
+					var fence int64
+					var held bool
+					err := handles[i%2].Update(t.Context(), func(tx *Tx) (err error) {
+						fence, held, err = tx.AcquireLease("judge", fmt.Sprint(i), 3*time.Second, now())
+						return err
+					})
+					if err != nil {
+						t.Error(err)
+					}
+					if !held {
+						continue
+					}
+					err = handles[i%2].Update(t.Context(), func(tx *Tx) error {
+						if err := tx.HoldsLease("judge", fence, now()); err != nil {
 							return err
-						})
-						if err != nil {
-							t.Error(err)
 						}
-						if !held {
-							continue
-						}
-						err = handles[i%2].Update(t.Context(), func(tx *Tx) error {
-							if err := tx.HoldsLease("judge", fence, now()); err != nil {
-								return err
-							}
-							return tx.AppendAudit(&flyball.AuditEntry{At: at, Subject: "judge", Reason: fmt.Sprint(fence)})
-						})
-						if err != nil {
-							wantCode(t, err, flyball.Conflict)
-						}
+						return tx.AppendAudit(&flyball.AuditEntry{At: at, Subject: "judge", Reason: fmt.Sprint(fence)})
+					})
+					if err != nil {
+						wantCode(t, err, flyball.Conflict)
 					}
-				})
-			}
-			holders.Wait()
-			view(t, handles[0], func(tx *Tx) error {
-				entries, err := tx.Audit(AuditFilter{OldestFirst: true, Limit: 1000})
-				last := 0
-				for _, e := range entries {
-					var fence int
-					fmt.Sscan(e.Reason, &fence)
-					if fence < last {
-						t.Errorf("a write under fence %d came after one under %d", fence, last)
-					}
-					last = fence
 				}
-				if last < 2 {
-					t.Errorf("the last fence was %d: the lease never changed hands", last)
-				}
-				return err
 			})
+		}
+		holders.Wait()
+		view(t, handles[0], func(tx *Tx) error {
+			entries, err := tx.Audit(AuditFilter{OldestFirst: true, Limit: 1000})
+			last := 0
+			for _, e := range entries {
+				var fence int
+				fmt.Sscan(e.Reason, &fence)
+				if fence < last {
+					t.Errorf("a write under fence %d came after one under %d", fence, last)
+				}
+				last = fence
+			}
+			if last < 2 {
+				t.Errorf("the last fence was %d: the lease never changed hands", last)
+			}
+			return err
 		})
-	}
+	})
 }

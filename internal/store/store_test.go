@@ -34,8 +34,18 @@ var migrated = pgtest.Template{Prepare: func(url string) error {
 
 // onBoth runs a test on a new database of each kind.
 func onBoth(t *testing.T, test func(t *testing.T, db *DB)) {
+	atBoth(t, func(t *testing.T, url string) { test(t, open(t, url)) })
+}
+
+// atBoth runs a test that opens a new database of each kind itself, as a rule
+// more than once. Tests spend their time waiting for the disk, so they overlap.
+func atBoth(t *testing.T, test func(t *testing.T, url string)) {
+	t.Parallel()
 	for _, kind := range kinds {
-		t.Run(kind.name, func(t *testing.T) { test(t, open(t, kind.url(t))) })
+		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, kind.url(t))
+		})
 	}
 }
 

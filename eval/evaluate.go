@@ -52,7 +52,6 @@ type arm struct {
 type state struct {
 	ec      *flyball.EvaluationContext
 	now     func() time.Time
-	exposed func(flag string, r flyball.Resolution)
 	at      time.Time
 	clocked bool
 	known   uint16 // which slots of the flag in hand are filled
@@ -92,8 +91,8 @@ func (rs *Ruleset) Evaluate(key string, ec *flyball.EvaluationContext, now func(
 	if ec == nil {
 		ec = nobody
 	}
-	st := state{ec: ec, now: now, exposed: exposed}
-	outcome, by := f.resolve(&st)
+	st := state{ec: ec, now: now}
+	outcome, by := f.resolve(&st, exposed)
 	if by == "" {
 		return *outcome
 	}
@@ -103,13 +102,15 @@ func (rs *Ruleset) Evaluate(key string, ec *flyball.EvaluationContext, now func(
 }
 
 // resolve picks the outcome, and the bucketing value if it is to be told.
-func (f *flag) resolve(st *state) (outcome *flyball.Resolution, by string) {
+// exposed is not part of the state, so that a caller's closure need not be
+// moved to the heap: what the state holds may reach a regular expression.
+func (f *flag) resolve(st *state, exposed func(flag string, r flyball.Resolution)) (outcome *flyball.Resolution, by string) {
 	if f.fixed != nil {
 		return f.fixed, ""
 	}
 	for i := range f.prerequisites {
 		p := &f.prerequisites[i]
-		if o, _ := p.flag.resolve(st); o.Variant != p.variant {
+		if o, _ := p.flag.resolve(st, exposed); o.Variant != p.variant {
 			return f.off, ""
 		}
 	}
@@ -125,10 +126,10 @@ func (f *flag) resolve(st *state) (outcome *flyball.Resolution, by string) {
 		return s.plain, ""
 	}
 	outcome, by = s.resolve(st)
-	if outcome.Exposed && st.exposed != nil {
+	if outcome.Exposed && exposed != nil {
 		r := *outcome
 		r.By = by
-		st.exposed(f.def.Key, r)
+		exposed(f.def.Key, r)
 	}
 	return outcome, by
 }

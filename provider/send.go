@@ -60,6 +60,7 @@ func (s *sender) flush(ctx context.Context) bool {
 func (s *sender) deliver(ctx context.Context, b *batch) bool {
 	s.seq++
 	for {
+		last := s.stopped()
 		applied := s.p.Version()
 		reply, err := s.post(ctx, b, applied)
 		switch code := flyball.CodeOf(err); {
@@ -78,21 +79,26 @@ func (s *sender) deliver(ctx context.Context, b *batch) bool {
 			s.p.record.lose(b)
 			return false
 		}
-		if !s.again(ctx, err) {
+		if last || !s.again(ctx, err) {
 			s.p.record.lose(b)
 			return false
 		}
 	}
 }
 
-// again waits before the next attempt; it says no if there is to be none. The
-// end of the provider is worth one more attempt.
-func (s *sender) again(ctx context.Context, err error) bool {
+// stopped says whether the provider is ending: then an attempt is the last.
+func (s *sender) stopped() bool {
 	select {
 	case <-s.stop:
-		return false
+		return true
 	default:
+		return false
 	}
+}
+
+// again waits before the next attempt, though not beyond the end of the
+// provider; it says no if there is no time for one.
+func (s *sender) again(ctx context.Context, err error) bool {
 	t := time.NewTimer(max(s.pause.next(), min(retryAfter(err), s.p.pace.refusedMax)))
 	defer t.Stop()
 	select {

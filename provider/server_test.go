@@ -277,7 +277,9 @@ func ramp(key string, ppm, step int) flyball.RulesetFlag {
 	return f
 }
 
-func user(key string) *flyball.EvaluationContext { return &flyball.EvaluationContext{TargetingKey: key} }
+func user(key string) *flyball.EvaluationContext {
+	return &flyball.EvaluationContext{TargetingKey: key}
+}
 
 func (p *Provider) variant(key string) string { return p.Evaluate(key, user("user-1")).Variant }
 

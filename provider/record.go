@@ -39,6 +39,7 @@ type recorder struct {
 	told     time.Duration // how often the server wants batches; 0 if it has not said
 	seq      int64         // of the last batch
 	due      time.Time     // when the next batch is to be sent
+	soon     time.Time     // when it is needed, if that is earlier; zero if nothing hurries
 	hurry    chan struct{}
 }
 
@@ -192,6 +193,7 @@ func (r *recorder) collect() *batch {
 	b := &batch{id: newID(), counts: r.takeCounts()}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.soon = time.Time{} // what hurried is in this batch
 	n := min(len(r.queue), batchItems)
 	b.items = slices.Clone(r.queue[:n])
 	r.queue = append(r.queue[:0:0], r.queue[n:]...)
@@ -256,8 +258,8 @@ func (r *recorder) tell(every time.Duration) {
 	}
 }
 
-// schedule sets when the next batch is due, and returns it.
-func (r *recorder) schedule(p pace) time.Time {
+// schedule sets when the next batch is due, unless something hurries.
+func (r *recorder) schedule(p pace) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	every := r.told
@@ -272,7 +274,6 @@ func (r *recorder) schedule(p pace) time.Time {
 	if len(r.queue) >= batchItems {
 		r.due = time.Now()
 	}
-	return r.due
 }
 
 // hasten makes the next batch due within d, at random.
@@ -283,8 +284,8 @@ func (r *recorder) hasten(d time.Duration) {
 }
 
 func (r *recorder) hastenTo(t time.Time) {
-	if t.Before(r.due) {
-		r.due = t
+	if r.soon.IsZero() || t.Before(r.soon) {
+		r.soon = t
 		select {
 		case r.hurry <- struct{}{}:
 		default:
@@ -295,6 +296,9 @@ func (r *recorder) hastenTo(t time.Time) {
 func (r *recorder) dueAt() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !r.soon.IsZero() && r.soon.Before(r.due) {
+		return r.soon
+	}
 	return r.due
 }
 

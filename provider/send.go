@@ -36,7 +36,8 @@ func (p *Provider) send(ctx context.Context, stop <-chan struct{}) {
 			continue
 		case <-timer.C:
 			s.flush(ctx)
-			timer.Reset(time.Until(p.record.schedule(p.pace)))
+			p.record.schedule(p.pace)
+			timer.Reset(time.Until(p.record.dueAt()))
 		case <-stop:
 			for s.flush(ctx) && p.record.left() > 0 {
 			}

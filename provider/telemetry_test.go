@@ -292,14 +292,14 @@ func TestQueuesAreBounded(t *testing.T) {
 			r.expose("team.ramp", fmt.Sprint("user-", i), &flyball.Resolution{Variant: "on", Rollout: "ro"})
 		}
 	}
-	for i := range 100_000 {
+	for i := range 20_000 {
 		r.count(fmt.Sprint("flag-", i), "on")
 		r.unknownFlag(fmt.Sprint("flag-", i))
 	}
 	if want := (flyball.Dropped{Exposures: 500, Observations: 500}); r.dropped != want || len(r.queue) != maxQueued {
 		t.Errorf("dropped %+v, want %+v; %d wait", r.dropped, want, len(r.queue))
 	}
-	for i := range 200_000 {
+	for i := range 80_000 {
 		r.expose("team.ramp", fmt.Sprint("user-", i), &flyball.Resolution{Variant: "on", Rollout: "ro"})
 	}
 	n := 0

@@ -34,12 +34,15 @@ type ofrepFlag struct {
 
 // ofrepContext reads the evaluation context of a request; a body that is
 // absent is an empty context.
-func ofrepContext(w http.ResponseWriter, r *http.Request) (*flyball.EvaluationContext, []byte, error) {
-	body, err := readBody(w, r, limitContext)
+func (s *Server) ofrepContext(w http.ResponseWriter, r *http.Request) (*flyball.EvaluationContext, []byte, error) {
+	body, err := s.readBody(w, r, limitContext)
 	if err != nil {
 		return nil, nil, err
 	}
 	var in ofrepRequest
+	if tooDeep(body) {
+		return nil, nil, flyball.FieldErrorf("context", "nests more than %d deep", maxNesting)
+	}
 	if len(body) > 0 {
 		if err := json.Unmarshal(body, &in); err != nil {
 			return nil, nil, flyball.FieldErrorf("context", "not an evaluation context: %s", readable(err))
@@ -61,13 +64,13 @@ func (s *Server) ofrepSingle(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, r, err)
 		return
 	}
-	ec, _, err := ofrepContext(w, r)
+	ec, _, err := s.ofrepContext(w, r)
 	if err != nil {
 		s.ofrepFailure(w, r, key, err)
 		return
 	}
 	if !visible(p, head.Compiled, key) {
-		writeJSON(w, http.StatusNotFound, ofrepFlag{Key: key, ErrorCode: flyball.ErrorFlagNotFound, ErrorDetails: "there is no such flag for this token"})
+		writeJSON(w, r, http.StatusNotFound, ofrepFlag{Key: key, ErrorCode: flyball.ErrorFlagNotFound, ErrorDetails: "there is no such flag for this token"})
 		return
 	}
 	answer := ofrepAnswer(key, head.Compiled.Evaluate(key, ec, time.Now, nil), p)
@@ -75,7 +78,7 @@ func (s *Server) ofrepSingle(w http.ResponseWriter, r *http.Request) {
 	if answer.ErrorCode != "" {
 		status = http.StatusBadRequest
 	}
-	writeJSON(w, status, answer)
+	writeJSON(w, r, status, answer)
 }
 
 // ofrepFailure answers a request whose context cannot be read.
@@ -84,7 +87,7 @@ func (s *Server) ofrepFailure(w http.ResponseWriter, r *http.Request, key string
 		writeProblem(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusBadRequest, ofrepFlag{Key: key, ErrorCode: flyball.ErrorInvalidContext, ErrorDetails: err.Error()})
+	writeJSON(w, r, http.StatusBadRequest, ofrepFlag{Key: key, ErrorCode: flyball.ErrorInvalidContext, ErrorDetails: err.Error()})
 }
 
 // visible says whether a token may evaluate a flag; to a client token, a flag
@@ -127,10 +130,10 @@ func (s *Server) ofrepBulk(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, r, err)
 		return
 	}
-	ec, canonical, err := ofrepContext(w, r)
+	ec, canonical, err := s.ofrepContext(w, r)
 	if err != nil {
 		if flyball.CodeOf(err) == flyball.Invalid {
-			writeJSON(w, http.StatusBadRequest, map[string]any{"errorCode": flyball.ErrorInvalidContext, "errorDetails": err.Error()})
+			writeJSON(w, r, http.StatusBadRequest, map[string]any{"errorCode": flyball.ErrorInvalidContext, "errorDetails": err.Error()})
 			return
 		}
 		writeProblem(w, r, err)
@@ -145,18 +148,18 @@ func (s *Server) ofrepBulk(w http.ResponseWriter, r *http.Request) {
 			out.Flags = append(out.Flags, ofrepAnswer(f.Key, head.Compiled.Evaluate(f.Key, ec, time.Now, nil), p))
 		}
 	}
-	tag := bulkTag(head.ID(), canonical, p, out.Flags)
+	tag := bulkTag(head.ID(), canonical, out.Flags)
 	w.Header().Set("ETag", `"`+tag+`"`)
 	if matchesETag(r.Header.Get("If-None-Match"), tag) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	writeJSON(w, http.StatusOK, out)
+	writeJSON(w, r, http.StatusOK, out)
 }
 
 // bulkTag identifies a bulk answer: the version, so that tags are ordered, and
 // a digest of the context and of the answers, which dates may change.
-func bulkTag(id flyball.RulesetID, context []byte, p service.Principal, flags []ofrepFlag) string {
+func bulkTag(id flyball.RulesetID, context []byte, flags []ofrepFlag) string {
 	h := sha256.New()
 	h.Write(context)
 	json.NewEncoder(h).Encode(flags)
@@ -174,7 +177,7 @@ func allowOrigin(w http.ResponseWriter) {
 func preflight(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Methods", "POST, GET, OPTIONS")
-	h.Set("Access-Control-Allow-Headers", "Content-Type, Authorization, X-API-Key, If-None-Match, traceparent, baggage")
+	h.Set("Access-Control-Allow-Headers", "Content-Type, Authorization, X-API-Key, If-None-Match, Content-Encoding, traceparent, baggage")
 	h.Set("Access-Control-Max-Age", "86400")
 	h.Set("Vary", "Origin")
 	w.WriteHeader(http.StatusNoContent)

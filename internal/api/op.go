@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -14,6 +15,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -82,20 +85,13 @@ func (o Operation) Changes() bool {
 // Schema describes the whole input of the capability.
 func (o Operation) Schema() *huma.Schema { return resolve(o.schema) }
 
-// inputs holds the schemas of all inputs, outputs those of all answers; an
-// input refuses unknown fields, and an answer may grow.
-var (
-	inputs  = huma.NewMapRegistry("#/components/schemas/", namer)
-	answers = huma.NewMapRegistry("#/components/schemas/", func(t reflect.Type, hint string) string { return namer(t, hint) + "Answer" })
-)
+// inputs holds the schemas of all inputs, and, once the OpenAPI document is
+// made, of all answers.
+var inputs = huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
 
-func namer(t reflect.Type, hint string) string {
-	name := huma.DefaultSchemaNamer(t, hint)
-	if t.PkgPath() != "" && !strings.HasSuffix(t.PkgPath(), "/flyball") {
-		return name
-	}
-	return name
-}
+// A field is known by its one spelling: "enabled" beside "ENABLED" would
+// otherwise be two values of one field, of which the last wins.
+func init() { huma.ValidateStrictCasing = true }
 
 func resolve(s *huma.Schema) *huma.Schema {
 	for s.Ref != "" {
@@ -120,14 +116,14 @@ func (o Operation) PathFields() []string {
 func (o Operation) HasBody() bool { return o.Method != http.MethodGet && o.Method != http.MethodDelete }
 
 // serve answers a request by the capability.
-func (o Operation) serve(s *service.Service) http.HandlerFunc {
+func (o Operation) serve(s *Server) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		body, err := readBody(w, r, o.Limit)
+		body, err := s.readBody(w, r, o.Limit)
 		if err != nil {
 			writeProblem(w, r, err)
 			return
 		}
-		out, err := o.call(r.Context(), s, func(into any) error { return o.decode(r, body, into) })
+		out, err := o.call(r.Context(), s.service, func(into any) error { return o.decode(r, body, into) })
 		if err != nil {
 			writeProblem(w, r, err)
 			return
@@ -136,18 +132,19 @@ func (o Operation) serve(s *service.Service) http.HandlerFunc {
 		if o.Method == http.MethodPost && strings.HasPrefix(o.Name, "create_") {
 			status = http.StatusCreated
 		}
-		writeJSON(w, status, out)
+		writeJSON(w, r, status, out)
 	}
 }
 
-// readBody reads a body of at most limit bytes. One that says it is longer is
-// refused before any of it is read.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+// readBody reads a body of at most limit bytes, within a time. One that says
+// it is longer is refused before any of it is read.
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	tooLarge := flyball.Errorf(flyball.TooLarge, "the request body has more than %d bytes", limit)
 	if r.ContentLength > limit {
 		w.Header().Set("Connection", "close")
 		return nil, tooLarge
 	}
+	defer s.hurry(w)()
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if _, over := errors.AsType[*http.MaxBytesError](err); over {
 		return nil, tooLarge
@@ -158,19 +155,24 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	return body, nil
 }
 
+// hurry gives a client a while to send its request's body, and returns what
+// ends that: a client that drips keeps nobody waiting.
+func (s *Server) hurry(w http.ResponseWriter) (done func()) {
+	c := http.NewResponseController(w)
+	c.SetReadDeadline(time.Now().Add(s.pace.body))
+	return func() { c.SetReadDeadline(time.Time{}) }
+}
+
 // decode reads the input of the capability from path, query and body, and
 // tells everything that is wrong with it at once.
 func (o Operation) decode(r *http.Request, body []byte, into any) error {
 	fields := map[string]any{}
-	if o.HasBody() && len(bytes.TrimSpace(body)) > 0 {
+	if body = bytes.TrimSpace(body); !o.HasBody() {
+		body = nil
+	}
+	if len(body) > 0 {
 		if err := decodeObject(body, &fields); err != nil {
 			return err
-		}
-		if err := json.Unmarshal(body, into); err != nil {
-			if problems := o.validate(fields, r); problems != nil {
-				return problems
-			}
-			return flyball.Errorf(flyball.Invalid, "%s", readable(err))
 		}
 	}
 	extra, err := o.parameters(r)
@@ -183,24 +185,58 @@ func (o Operation) decode(r *http.Request, body []byte, into any) error {
 		}
 		fields[name] = v
 	}
-	if err := o.validate(fields, r); err != nil {
+	if err := o.validate(fields); err != nil {
 		return err
 	}
 	merged, err := json.Marshal(extra)
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(merged, into); err != nil {
-		return flyball.Errorf(flyball.Invalid, "%s", readable(err))
+	for _, data := range [][]byte{body, merged} {
+		if len(data) == 0 {
+			continue
+		}
+		if err := json.Unmarshal(data, into); err != nil {
+			return flyball.Errorf(flyball.Invalid, "%s", readable(err))
+		}
 	}
 	return nil
 }
 
+// maxNesting is how deep the JSON of a request may nest: twice what the
+// deepest file that means something does.
+const maxNesting = 64
+
+// tooDeep says whether objects and lists nest too deep. It reads the bytes
+// alone, so that nothing that follows has to take such a thing apart.
+func tooDeep(data []byte) bool {
+	depth, quoted := 0, false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			if depth++; depth > maxNesting {
+				return true
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return false
+}
+
 // decodeObject reads one JSON object and nothing after it.
 func decodeObject(body []byte, fields *map[string]any) error {
+	if tooDeep(body) {
+		return flyball.Errorf(flyball.Invalid, "the request body nests more than %d deep", maxNesting)
+	}
 	var object flyball.Attributes
 	if err := json.Unmarshal(body, &object); err != nil {
-		return flyball.Errorf(flyball.Invalid, "the request body is not a JSON object: %s", readable(err))
+		return flyball.Errorf(flyball.Invalid, "the request body cannot be read as a JSON object: %s", readable(err))
 	}
 	if object == nil {
 		return flyball.Errorf(flyball.Invalid, "the request body is not a JSON object")
@@ -215,7 +251,9 @@ func readable(err error) string { return strings.TrimPrefix(err.Error(), "json: 
 func (o Operation) parameters(r *http.Request) (map[string]any, error) {
 	found := map[string]any{}
 	for _, name := range o.PathFields() {
-		found[name] = r.PathValue(name)
+		if found[name] = r.PathValue(name); !utf8.ValidString(r.PathValue(name)) {
+			return nil, flyball.FieldErrorf(name, "is not text in UTF-8")
+		}
 	}
 	if o.HasBody() {
 		return found, nil
@@ -224,14 +262,21 @@ func (o Operation) parameters(r *http.Request) (map[string]any, error) {
 	if err != nil {
 		return nil, flyball.Errorf(flyball.Invalid, "the query is malformed: %v", err)
 	}
-	for name, values := range query {
-		v, err := o.convert(name, values)
-		if err != nil {
-			return nil, err
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		_, inPath := found[name]
+		switch v, err := o.convert(name, query[name]); {
+		case inPath:
+			errs = append(errs, flyball.FieldErrorf(name, "stands in the path already"))
+		case !utf8.ValidString(name + query[name][0]):
+			errs = append(errs, flyball.FieldErrorf(strings.ToValidUTF8(name, "\uFFFD"), "is not text in UTF-8"))
+		case err != nil:
+			errs = append(errs, err)
+		default:
+			found[name] = v
 		}
-		found[name] = v
 	}
-	return found, nil
+	return found, errors.Join(errs...)
 }
 
 // convert makes of a query's text what the schema says the field is.
@@ -272,11 +317,17 @@ func (o Operation) convert(name string, values []string) (any, error) {
 
 var missing = regexp.MustCompile(`^expected required property (\S+) to be present$`)
 
-// validate tells every field that does not fit the schema.
-func (o Operation) validate(fields map[string]any, _ *http.Request) error {
+// validate tells every field that does not fit, in order: by the schema, and
+// then by the types themselves, which know more of times and lengths of time.
+func (o Operation) validate(fields map[string]any) error {
 	var result huma.ValidateResult
 	huma.Validate(inputs, o.schema, huma.NewPathBuffer(nil, 0), huma.ModeWriteToServer, fields, &result)
-	var errs []error
+	var errs []*flyball.Error
+	blame := func(field, message string) {
+		if !slices.ContainsFunc(errs, func(e *flyball.Error) bool { return e.Field == field }) {
+			errs = append(errs, flyball.FieldErrorf(field, "%s", message))
+		}
+	}
 	for _, err := range result.Errors {
 		field, message := "", err.Error()
 		if d, ok := errors.AsType[*huma.ErrorDetail](err); ok {
@@ -288,9 +339,11 @@ func (o Operation) validate(fields map[string]any, _ *http.Request) error {
 		if message == "unexpected property" {
 			message = fmt.Sprintf("is not known here; known are %s", known(o.schema, field))
 		}
-		errs = append(errs, flyball.FieldErrorf(field, "%s", message))
+		blame(field, message)
 	}
-	return errors.Join(errs...)
+	misfits("", fields, o.In, blame)
+	slices.SortStableFunc(errs, func(a, b *flyball.Error) int { return strings.Compare(a.Field, b.Field) })
+	return errors.Join(asErrors(errs)...)
 }
 
 // known names the fields that may stand where an unknown one was found.

@@ -15,7 +15,9 @@ import (
 	"github.com/flyballdev/flyball"
 )
 
-// openAPI is the OpenAPI 3.1 document of all rows, encoded once.
+// openAPI is the OpenAPI 3.1 document of all rows, encoded once. Making it adds
+// the answers to the schemas by which requests are checked, so it must be done
+// before the first one.
 var openAPI = sync.OnceValues(func() ([]byte, error) { return json.MarshalIndent(document(), "", "  ") })
 
 func document() *huma.OpenAPI {

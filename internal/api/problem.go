@@ -1,9 +1,10 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
-	"log/slog"
+	"fmt"
 	"net/http"
 	"strconv"
 
@@ -74,10 +75,14 @@ func asErrors(all []*flyball.Error) []error {
 // writeProblem answers a request with what went wrong.
 func writeProblem(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)
-	p.Request = requestID(r)
+	of := requestOf(r)
+	p.Request = of.id
+	if p.Status == http.StatusInternalServerError && r.Context().Err() != nil {
+		p = problemOf(flyball.Errorf(flyball.Unavailable, "the request ended before its answer was ready")) // nobody reads it
+	}
 	switch p.Status {
 	case http.StatusInternalServerError:
-		slog.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "request", p.Request, "error", err)
+		of.log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "request", p.Request, "error", err)
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", retryAfter(err))
 	case http.StatusUnauthorized:
@@ -97,13 +102,20 @@ func retryAfter(err error) string {
 	return "1"
 }
 
-func writeJSON(w http.ResponseWriter, status int, v any) {
+// writeJSON answers a request. What cannot be encoded is found out before the
+// answer begins.
+func writeJSON(w http.ResponseWriter, r *http.Request, status int, v any) {
+	var body bytes.Buffer
+	e := json.NewEncoder(&body)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		writeProblem(w, r, fmt.Errorf("encode the answer: %w", err))
+		return
+	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.Encode(v)
+	w.Write(body.Bytes())
 }
 
 // Error makes a problem an error for those who call the API.

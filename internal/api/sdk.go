@@ -42,12 +42,26 @@ func (s *Server) ruleset(w http.ResponseWriter, r *http.Request) {
 	}
 	h.Set("Content-Type", "application/json")
 	body := v.JSON
-	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+	if takesGzip(r.Header.Get("Accept-Encoding")) {
 		h.Set("Content-Encoding", "gzip")
 		body = v.Gzip
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.Write(body)
+}
+
+// takesGzip reads an Accept-Encoding, in which a quality of 0 refuses.
+func takesGzip(header string) bool {
+	for part := range strings.SplitSeq(header, ",") {
+		name, quality, _ := strings.Cut(part, ";")
+		if !strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			continue
+		}
+		q, found := strings.CutPrefix(strings.TrimSpace(quality), "q=")
+		share, err := strconv.ParseFloat(q, 64)
+		return !found || err == nil && share > 0
+	}
+	return false
 }
 
 // matchesETag reads a list of entity tags, weak ones and * included.
@@ -61,23 +75,39 @@ func matchesETag(header, tag string) bool {
 	return false
 }
 
-const (
-	heartbeat     = 15 * time.Second
-	recheckToken  = 4 * time.Second // a revoked token's streams end within this
-	writeDeadline = 10 * time.Second
-	drainSpread   = 5 * time.Second
-)
+// A pace is how often the server does what it does by the clock.
+type pace struct {
+	beat    time.Duration // between signs of life of a stream
+	recheck time.Duration // of a stream's token
+	write   time.Duration // that a client has to take an event
+	body    time.Duration // that a client has to send a body
+	spread  time.Duration // over which clients come back after a goodbye
+}
+
+// Another node's revocation is known here after two seconds, and a stream's
+// token is looked at again within this one's recheck: both together stay below
+// the five seconds that a revoked token's streams may last.
+var usual = pace{
+	beat: 15 * time.Second, recheck: 2500 * time.Millisecond, write: 10 * time.Second, body: time.Minute, spread: 5 * time.Second,
+}
 
 // stream sends the ruleset in force and each one that follows, as server-sent
 // events: a patch where the client has the version before, else the whole. A
 // client that is slow gets the latest when it is ready, never a backlog.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
-	if s.streams.Add(1) > s.maximum {
-		s.streams.Add(-1)
-		writeProblem(w, r, flyball.Errorf(flyball.Unavailable, "too many streams are open; come back later").With("retryAfter", 5+rand.IntN(25)))
+	if s.draining() {
+		writeProblem(w, r, flyball.Errorf(flyball.Unavailable, "the server is stopping: come back later").With("retryAfter", 1+rand.IntN(5)))
 		return
 	}
 	defer s.streams.Add(-1)
+	if s.streams.Add(1) > s.maximum {
+		writeProblem(w, r, flyball.Errorf(flyball.Unavailable, "too many streams are open: come back later").With("retryAfter", 5+rand.IntN(25)))
+		return
+	}
+	if _, _, err := s.view(r); err != nil {
+		writeProblem(w, r, err)
+		return
+	}
 	s.metrics.streams.Inc()
 	defer s.metrics.streams.Dec()
 
@@ -86,10 +116,10 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
-	e := &events{w: w, c: http.NewResponseController(w)}
+	e := &events{w: w, c: http.NewResponseController(w), within: s.pace.write}
 	e.send("retry: %d\n\n", 1000+rand.IntN(2000))
 	has := parseRulesetID(r.Header.Get("Last-Event-ID"))
-	beat, check := time.NewTicker(heartbeat), time.NewTicker(recheckToken)
+	beat, check := time.NewTicker(s.pace.beat), time.NewTicker(s.pace.recheck)
 	defer beat.Stop()
 	defer check.Stop()
 	for e.err == nil {
@@ -106,11 +136,11 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 		case <-beat.C:
 			e.send(": beat\n\n")
 		case <-check.C:
-			if _, err := s.authenticate(r); flyball.CodeOf(err) == flyball.Unauthenticated && err != nil {
+			if _, err := s.authenticate(r); err != nil && flyball.CodeOf(err) == flyball.Unauthenticated {
 				return
 			}
 		case <-s.drain:
-			e.send("event: goodbye\ndata: {\"spreadMs\":%d}\n\n", drainSpread.Milliseconds())
+			e.send("event: goodbye\ndata: {\"spreadMs\":%d}\n\n", s.pace.spread.Milliseconds())
 			return
 		case <-r.Context().Done():
 			return
@@ -127,16 +157,17 @@ func parseRulesetID(s string) (id flyball.RulesetID) {
 
 // events writes server-sent events, each within a deadline.
 type events struct {
-	w   http.ResponseWriter
-	c   *http.ResponseController
-	err error
+	w      http.ResponseWriter
+	c      *http.ResponseController
+	within time.Duration
+	err    error
 }
 
 func (e *events) send(format string, args ...any) {
 	if e.err != nil {
 		return
 	}
-	e.c.SetWriteDeadline(time.Now().Add(writeDeadline))
+	e.c.SetWriteDeadline(time.Now().Add(e.within))
 	if _, e.err = fmt.Fprintf(e.w, format, args...); e.err == nil {
 		e.err = e.c.Flush()
 	}
@@ -159,9 +190,11 @@ func (s *Server) telemetry(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, r, flyball.Errorf(flyball.TooLarge, "a batch has at most %d bytes: split it", flyball.MaxBatchBytes))
 		return
 	}
+	done := s.hurry(w)
+	batch, err := ingest.DecodeBatch(r.Body, r.Header.Get("Content-Encoding"), ingest.Limits{})
+	done()
 	ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
 	defer cancel()
-	batch, err := ingest.DecodeBatch(r.Body, r.Header.Get("Content-Encoding"), ingest.Limits{})
 	var reply flyball.TelemetryReply
 	if err == nil {
 		reply, err = s.receiver.Accept(ctx, p.Environment, p.Kind == flyball.TokenSDK, batch)
@@ -176,5 +209,5 @@ func (s *Server) telemetry(w http.ResponseWriter, r *http.Request) {
 		status = http.StatusOK
 	}
 	s.metrics.batches.WithLabelValues("accepted").Inc()
-	writeJSON(w, status, reply)
+	writeJSON(w, r, status, reply)
 }

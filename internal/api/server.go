@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +34,8 @@ type Server struct {
 	streams  atomic.Int64
 	maximum  int64         // of streams at a time
 	drain    chan struct{} // closed when the server is about to stop
+	drained  sync.Once
+	pace     pace
 	metrics  *metrics
 }
 
@@ -48,22 +51,28 @@ type Options struct {
 // New returns a server with all its routes. Each route has a policy; one
 // without stops the program here, before it could serve.
 func New(o Options) *Server {
-	s := &Server{service: o.Service, receiver: o.Receiver, log: o.Log, drain: make(chan struct{}), maximum: o.MaxStreams, metrics: newMetrics()}
+	s := &Server{service: o.Service, receiver: o.Receiver, log: o.Log, drain: make(chan struct{}), maximum: o.MaxStreams, pace: usual, metrics: newMetrics()}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
 	if s.maximum == 0 {
 		s.maximum = 50_000
 	}
 	mux := http.NewServeMux()
 	for _, op := range operations {
-		s.route(mux, op.Method+" "+op.Path, policy{access: op.Access}, op.serve(s.service))
+		s.route(mux, op.Method+" "+op.Path, policy{access: op.Access}, op.serve(s))
 	}
+	openAPI()
 	s.route(mux, "GET /api/v1/openapi.json", policy{public: true}, s.openAPI)
 	s.route(mux, "GET /sdk/v1/ruleset", policy{access: service.SDK}, s.ruleset)
 	s.route(mux, "GET /sdk/v1/stream", policy{access: service.SDK}, s.stream)
 	s.route(mux, "POST /sdk/v1/telemetry", policy{access: service.OFREP}, s.telemetry)
 	s.route(mux, "POST /ofrep/v1/evaluate/flags/{key...}", policy{access: service.OFREP}, s.ofrepSingle)
 	s.route(mux, "POST /ofrep/v1/evaluate/flags", policy{access: service.OFREP}, s.ofrepBulk)
-	s.route(mux, "OPTIONS /ofrep/v1/", policy{public: true}, preflight)
-	s.route(mux, "GET /healthz", policy{public: true}, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, map[string]string{"status": "ok"}) })
+	for _, path := range []string{"/ofrep/v1/", "/sdk/v1/telemetry"} {
+		s.route(mux, "OPTIONS "+path, policy{public: true}, preflight)
+	}
+	s.route(mux, "GET /healthz", policy{public: true}, func(w http.ResponseWriter, r *http.Request) { writeJSON(w, r, 200, map[string]string{"status": "ok"}) })
 	s.route(mux, "GET /readyz", policy{public: true}, s.ready)
 	s.route(mux, "GET /metrics", policy{public: true}, promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}).ServeHTTP)
 	for _, prefix := range []string{"/api/", "/sdk/", "/ofrep/"} {
@@ -94,10 +103,10 @@ func (s *Server) route(mux *http.ServeMux, pattern string, p policy, h http.Hand
 	if !ok {
 		route = pattern
 	}
-	ofrep := strings.HasPrefix(route, "/ofrep/")
+	forPages := strings.HasPrefix(route, "/ofrep/") || route == "/sdk/v1/telemetry"
 	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		defer s.metrics.observe(route, time.Now())
-		if ofrep {
+		if forPages {
 			allowOrigin(w)
 		}
 		if p.public {
@@ -112,7 +121,7 @@ func (s *Server) route(mux *http.ServeMux, pattern string, p policy, h http.Hand
 			writeProblem(w, r, err)
 			return
 		}
-		principal.Request = requestID(r)
+		principal.Request = requestOf(r).id
 		h(w, r.WithContext(service.WithPrincipal(r.Context(), principal)))
 	})
 }
@@ -120,8 +129,8 @@ func (s *Server) route(mux *http.ServeMux, pattern string, p policy, h http.Hand
 // authenticate reads the token of a request, in either of the two headers that
 // OFREP allows.
 func (s *Server) authenticate(r *http.Request) (service.Principal, error) {
-	secret, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok {
+	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
 		secret = r.Header.Get("X-API-Key")
 	}
 	if secret == "" {
@@ -132,14 +141,18 @@ func (s *Server) authenticate(r *http.Request) (service.Principal, error) {
 
 type requestKey struct{}
 
-var sane = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
-
-// requestID returns the id that a request goes by in logs and in the audit
-// log: the caller's own, if it is sane.
-func requestID(r *http.Request) string {
-	id, _ := r.Context().Value(requestKey{}).(string)
-	return id
+// A request is what is known of one beside its content.
+type request struct {
+	id  string // that it goes by in logs and in the audit log: the caller's own, if it is sane
+	log *slog.Logger
 }
+
+func requestOf(r *http.Request) request {
+	of, _ := r.Context().Value(requestKey{}).(request)
+	return of
+}
+
+var sane = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 // ServeHTTP answers a request. A panic is a fault of ours, and ends this
 // request only.
@@ -150,12 +163,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rand.Read(b[:])
 		id = hex.EncodeToString(b[:])
 	}
-	r = r.WithContext(context.WithValue(r.Context(), requestKey{}, id))
+	r = r.WithContext(context.WithValue(r.Context(), requestKey{}, request{id: id, log: s.log}))
 	h := w.Header()
 	h.Set("X-Request-Id", id)
 	h.Set("X-Content-Type-Options", "nosniff")
 	defer func() {
-		if v := recover(); v != nil && v != http.ErrAbortHandler {
+		if v := recover(); v == http.ErrAbortHandler {
+			panic(v) // it asks for the connection to be cut
+		} else if v != nil {
 			s.log.ErrorContext(r.Context(), "panic in a request", "path", r.URL.Path, "request", id, "panic", v, "stack", string(debug.Stack()))
 			writeProblem(w, r, flyball.Errorf(flyball.Internal, "something went wrong on our side; the server's log tells what, by the request's id"))
 		}
@@ -165,7 +180,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // Drain tells streams to go elsewhere, spread over a while, and takes no new
 // ones.
-func (s *Server) Drain() { close(s.drain) }
+func (s *Server) Drain() { s.drained.Do(func() { close(s.drain) }) }
+
+func (s *Server) draining() bool {
+	select {
+	case <-s.drain:
+		return true
+	default:
+		return false
+	}
+}
 
 func (s *Server) openAPI(w http.ResponseWriter, r *http.Request) {
 	body, err := openAPI()
@@ -186,7 +210,7 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	if err := s.service.DB(ctx); err != nil {
 		state["database"] = "down: changes wait, evaluation goes on"
 	}
-	writeJSON(w, http.StatusOK, state)
+	writeJSON(w, r, http.StatusOK, state)
 }
 
 // HTTPServer returns a server for handler with the bounds that keep slow and
@@ -194,6 +218,7 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 func HTTPServer(handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 60 * time.Second,
+		WriteTimeout:   2 * time.Minute, // save for streams, which have a deadline for each event
 		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}
 }

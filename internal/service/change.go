@@ -192,6 +192,10 @@ func (e *edit) touchAll() error {
 	return nil
 }
 
+// maxRuleset is how many bytes a ruleset may have. What evaluators would refuse
+// is never published; some room is left for the numbers of later versions.
+const maxRuleset = eval.MaxDocumentBytes - 4096
+
 // finish writes what was staged for one environment and, if its ruleset
 // changed, compiles it and gives it its version and its audit entry.
 func (e *edit) finish(environment string, r *rulesetEdit) error {
@@ -211,8 +215,12 @@ func (e *edit) finish(environment string, r *rulesetEdit) error {
 	if err != nil {
 		return err
 	}
-	if r.afterDigest = digest(doc); r.afterDigest == r.beforeDigest {
+	var size int
+	if r.afterDigest, size = measure(doc); r.afterDigest == r.beforeDigest {
 		return nil
+	}
+	if size > maxRuleset {
+		return flyball.Errorf(flyball.TooLarge, "the ruleset of %q would have %d bytes, and an SDK takes at most %d: make its segments smaller", environment, size, maxRuleset)
 	}
 	version, err := e.tx.NextVersion(environment)
 	if err != nil {

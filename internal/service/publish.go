@@ -278,8 +278,14 @@ func usedSegments(flags []flyball.RulesetFlag, all []flyball.Segment) []flyball.
 
 // digest identifies what a ruleset serves, whatever its version.
 func digest(doc flyball.Ruleset) string {
+	sum, _ := measure(doc)
+	return sum
+}
+
+// measure returns a ruleset's digest and how many bytes it has as JSON.
+func measure(doc flyball.Ruleset) (digest string, size int) {
 	doc.Epoch, doc.Version = 0, 0
 	body, _ := json.Marshal(doc)
 	sum := sha256.Sum256(body)
-	return hex.EncodeToString(sum[:])
+	return hex.EncodeToString(sum[:]), len(body)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -32,6 +33,10 @@ type CreateToken struct {
 	Reason      string            `json:"reason" doc:"why it is made"`
 }
 
+// actorName bounds who may act: an actor stands in each audit entry, and in an
+// index over them.
+var actorName = regexp.MustCompile(`^[a-z]+:[\pL\pN._@+-]{1,128}$`)
+
 func (in CreateToken) validate() error {
 	var errs []error
 	add := func(field, format string, args ...any) {
@@ -49,6 +54,14 @@ func (in CreateToken) validate() error {
 		add("actor", "an agent token acts as agent:NAME, on behalf of user:NAME")
 	case in.Kind == flyball.TokenAPI && kind != "user" && kind != "service":
 		add("actor", "an api token acts as user:NAME or service:NAME")
+	}
+	for field, id := range map[string]flyball.ActorID{"actor": in.Actor, "onBehalfOf": in.OnBehalfOf} {
+		if id != "" && !actorName.MatchString(string(id)) {
+			add(field, "is a kind and a name of at most 128 letters, digits and . _ @ + -, such as user:ann")
+		}
+	}
+	if len(in.Flags) > 100 {
+		add("flags", "%d globs, at most 100", len(in.Flags))
 	}
 	for _, g := range in.Flags {
 		if _, err := path.Match(g, "x"); err != nil || strings.Contains(g, "/") || len(g) > 128 {
@@ -161,12 +174,16 @@ func (s *Service) RevokeToken(ctx context.Context, in RevokeToken) (out flyball.
 	return out, err
 }
 
+// tokenID is the form of ids; what has another is not worth asking the
+// database, and might be no text that it takes.
+var tokenID = regexp.MustCompile(`^[0-9a-f]{12}$`)
+
 // Authenticate returns who sends a token. Its error is Unauthenticated for
 // every token that is not good, and tells no more.
 func (s *Service) Authenticate(ctx context.Context, secret string) (Principal, error) {
 	bad := flyball.Errorf(flyball.Unauthenticated, "the token is unknown, expired or revoked")
 	parts := strings.Split(secret, "_")
-	if len(parts) != 4 || parts[0] != "fb" || len(secret) > 200 {
+	if len(parts) != 4 || parts[0] != "fb" || len(secret) > 200 || !tokenID.MatchString(parts[2]) {
 		return Principal{}, bad
 	}
 	known, err := s.tokens.find(ctx, parts[2], s.db)

@@ -1,0 +1,209 @@
+package api_test
+
+import (
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+// The names in a furnished house.
+const (
+	fast   = "shop.checkout.fast" // live in production, with a rollout
+	search = "shop.search.new"    // of strings; split in production
+	banner = "site.banner.text"   // seen by clients
+	killed = "shop.killed.one"
+	gone   = "shop.old.path" // archived
+)
+
+// template is the database of a furnished house, made once and copied.
+var template struct {
+	sync.Once
+	data  []byte
+	admin string
+}
+
+// furnished is a house with something of everything, on a database of its own.
+func furnished(t testing.TB, options ...option) *house {
+	t.Helper()
+	template.Do(func() {
+		path := filepath.Join(t.TempDir(), "template.db")
+		h := open(t, onDatabase(path))
+		furnish(h)
+		h.end()
+		template.admin = h.admin
+		var err error
+		if template.data, err = os.ReadFile(path); err != nil {
+			t.Fatal(err)
+		}
+	})
+	path := filepath.Join(t.TempDir(), "flyball.db")
+	if err := os.WriteFile(path, template.data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return open(t, append([]option{onDatabase(path), func(s *settings) { s.admin = template.admin }}, options...)...)
+}
+
+func furnish(h *house) {
+	h.t.Helper()
+	h.must("create_environment", fields{"key": "staging", "reason": "a place to rehearse"})
+	h.must("create_team", fields{"key": "payments", "name": "Payments", "reason": "it owns checkout"})
+	h.must("create_segment", fields{"key": "testers", "owner": "default", "include": []string{"tester-1"}, "reason": "a test"})
+	for _, key := range []string{fast, killed, gone} {
+		h.must("create_flag", boolean(key))
+		h.must("enable_flag", in(key))
+	}
+	h.must("create_flag", fields{
+		"key": search, "kind": "ops", "owner": "default", "type": "string", "safeVariant": "old",
+		"variants": fields{"old": "old", "new": "new", "other": "other"}, "reason": "a test",
+	})
+	h.must("create_flag", boolean(banner).with("clientVisible", true))
+	h.must("configure_flag", in(search).with("enabled", true).with("default", half).with("rules", []fields{
+		{"id": "staff", "if": fields{"segment": "testers"}, "serve": fields{"variant": "new"}},
+		{"id": "canada", "if": country("CA"), "serve": fields{"variant": "other"}},
+	}))
+	h.must("enable_flag", in(fast).with("environment", "staging"))
+	h.must("kill_flag", in(killed))
+	h.must("archive_flag", fields{"key": gone, "reason": "the old path is gone"})
+	h.must("create_metric", fields{"key": "shop.errors", "type": "rate", "better": "lower", "reason": "a test"})
+	h.must("create_metric", fields{"key": "shop.sales", "type": "rate", "better": "higher", "reason": "a test"})
+	h.must("start_rollout", plan(fast))
+}
+
+var half = fields{"split": fields{"weights": []fields{{"variant": "new", "ppm": 500_000}, {"variant": "old", "ppm": 500_000}}}}
+
+func country(code string) fields {
+	return fields{"attribute": "country", "op": "in", "values": []string{code}}
+}
+
+// in names a flag in production.
+func in(key string) fields {
+	return fields{"key": key, "environment": "production", "reason": "a test"}
+}
+
+func boolean(key string) fields {
+	return fields{
+		"key": key, "kind": "release", "owner": "default", "type": "boolean", "safeVariant": "off",
+		"variants": fields{"on": true, "off": false}, "reason": "a test",
+		"expiresAt": time.Now().AddDate(0, 1, 0).Format(time.DateOnly),
+	}
+}
+
+func plan(flag string) fields {
+	return fields{
+		"flag": flag, "environment": "production", "treatment": "on", "control": "off", "reason": "ship it",
+		"steps":      []fields{{"ppm": 100_000, "hold": "10m", "gates": []fields{{"agent": "bot"}}}, {"ppm": 1_000_000}},
+		"guardrails": []fields{{"metric": "shop.errors", "margin": fields{"relative": 0.05}}},
+	}
+}
+
+// A useCase is a capability, used rightly in a furnished house.
+type useCase struct {
+	in      fields
+	token   string         // who uses it, in place of the admin
+	bumps   state          // by how much versions and the audit log rise
+	want    map[string]any // parts of the answer
+	action  string         // what the audit log calls it
+	version string         // of ifVersion: what to read for the version in force
+}
+
+// useCases has a right use of each capability.
+func useCases(h *house) map[string]useCase {
+	one := state{Production: 1, Audit: 1}
+	audited := state{Audit: 1}
+	everywhere := state{Production: 1, Development: 1, Staging: 1, Audit: 3}
+	return map[string]useCase{
+		"create_flag": {in: boolean("shop.new.one"), bumps: everywhere, action: "flag.create",
+			want: map[string]any{"state": "active", "version": 1.0, "riskTier": "medium", "environments.staging.enabled": false, "environments.staging.default.variant": "off"}},
+		"list_flags": {in: fields{"owner": "default", "query": "search"},
+			want: map[string]any{"flags.#": 1.0, "flags.0.key": search, "flags.0.environments.production.rules.#": 2.0}},
+		"get_flag": {in: fields{"key": fast}, want: map[string]any{"key": fast, "environments.production.rollout.ppm": 100_000.0}},
+		"update_flag": {in: fields{
+			"key": search, "kind": "ops", "owner": "payments", "type": "string", "safeVariant": "new",
+			"variants": fields{"old": "old", "new": "newer", "other": "other"}, "reason": "a test",
+		}, bumps: everywhere, action: "flag.update", version: "version",
+			want: map[string]any{"owner": "payments", "version": 2.0, "variants.new": "newer"}},
+		"archive_flag": {in: fields{"key": search, "reason": "its time is over"}, bumps: everywhere, action: "flag.archive",
+			want: map[string]any{"state": "archived", "archivedWhy": "its time is over", "archivedBy": "user:admin"}},
+		"kill_flag": {in: in(fast), bumps: one, action: "flag.kill", version: "environments/production/version",
+			want: map[string]any{"changed": true, "killed.reason": "a test", "killed.by": "user:admin", "rollout": nil}},
+		"resume_flag": {in: in(killed), bumps: one, action: "flag.resume", version: "environments/production/version",
+			want: map[string]any{"changed": true, "killed": nil, "enabled": true}},
+		"enable_flag": {in: in(banner), bumps: one, action: "flag.enable", version: "environments/production/version",
+			want: map[string]any{"changed": true, "enabled": true, "environment": "production"}},
+		"disable_flag": {in: in(search), bumps: one, action: "flag.disable", version: "environments/production/version",
+			want: map[string]any{"changed": true, "enabled": false}},
+		"set_default": {in: in(search).with("default", fields{"variant": "new"}), bumps: one, action: "flag.default", version: "environments/production/version",
+			want: map[string]any{"default.variant": "new", "default.split": nil}},
+		"configure_flag": {in: in(search).with("enabled", true).with("default", fields{"variant": "old"}), bumps: one, action: "flag.configure", version: "environments/production/version",
+			want: map[string]any{"rules": nil, "default.variant": "old", "offVariant": "old"}},
+		"add_rule": {in: in(search).with("before", "canada").with("rule", fields{"id": "france", "if": country("FR"), "serve": half}), bumps: one, action: "rule.add", version: "environments/production/version",
+			want: map[string]any{"rules.1.id": "france", "rules.#": 3.0}},
+		"update_rule": {in: in(search).with("id", "staff").with("rule", fields{"id": "staff", "if": country("FR"), "serve": half, "notBefore": "2026-11-21T19:00:00+02:00"}), bumps: one, action: "rule.update", version: "environments/production/version",
+			want: map[string]any{"rules.0.if.attribute": "country", "rules.0.notBefore": "2026-11-21T17:00:00Z"}},
+		"move_rule": {in: in(search).with("id", "staff"), bumps: one, action: "rule.move", version: "environments/production/version",
+			want: map[string]any{"rules.0.id": "canada", "rules.1.id": "staff"}},
+		"remove_rule": {in: in(search).with("id", "staff"), bumps: one, action: "rule.remove", version: "environments/production/version",
+			want: map[string]any{"rules.0.id": "canada", "rules.#": 1.0}},
+		"create_segment": {in: fields{"key": "friends", "owner": "default", "if": country("FR"), "reason": "a test"}, bumps: audited, action: "segment.create",
+			want: map[string]any{"key": "friends", "version": 1.0}},
+		"list_segments": {in: fields{}, want: map[string]any{"segments.#": 1.0, "segments.0.key": "testers"}},
+		"get_segment":   {in: fields{"key": "testers"}, want: map[string]any{"include.0": "tester-1"}},
+		"update_segment": {in: fields{"key": "testers", "owner": "default", "include": []string{"tester-2"}, "reason": "a test"}, bumps: one, action: "segment.update", version: "version",
+			want: map[string]any{"include.0": "tester-2", "version": 2.0}},
+		"create_metric": {in: fields{"key": "shop.latency", "type": "mean", "better": "lower", "unit": "ms", "reason": "a test"}, bumps: audited, action: "metric.create",
+			want: map[string]any{"of.observation": "shop.latency", "window": "30m", "version": 1.0}},
+		"list_metrics": {in: fields{}, want: map[string]any{"metrics.#": 2.0, "metrics.0.key": "shop.errors"}},
+		"get_metric":   {in: fields{"key": "shop.sales"}, want: map[string]any{"better": "higher"}},
+		"update_metric": {in: fields{"key": "shop.sales", "type": "rate", "better": "higher", "window": "10m", "reason": "a test"}, bumps: audited, action: "metric.update", version: "version",
+			want: map[string]any{"window": "10m", "version": 2.0}},
+		"start_rollout": {in: plan(fast).with("environment", "staging"), bumps: state{Staging: 1, Audit: 1}, action: "rollout.start",
+			want: map[string]any{"state": "running", "at": 0.0, "steps.1.hold": "5m", "alpha": 0.01, "startedBy": "user:admin"}},
+		"list_rollouts": {in: fields{"live": true, "flag": fast}, want: map[string]any{"rollouts.#": 1.0, "rollouts.0.flag": fast}},
+		"get_rollout":   {in: fields{"id": fast}, want: map[string]any{"state": "running", "environment": "production"}},
+		"pause_rollout": {in: fields{"id": fast, "reason": "a test"}, bumps: audited, action: "rollout.pause",
+			want: map[string]any{"state": "paused", "why": "a test"}},
+		"resume_rollout": {in: fields{"id": fast, "reason": "a test"}, action: "rollout.resume",
+			want: map[string]any{"state": "running"}},
+		"abort_rollout": {in: fields{"id": fast, "reason": "support calls"}, bumps: one, action: "rollout.abort",
+			want: map[string]any{"state": "aborted", "why": "support calls"}},
+		"pass_gate": {in: fields{"id": fast, "gate": 0, "reason": "looked at the dashboards"}, token: h.agent(), bumps: audited, action: "rollout.pass",
+			want: map[string]any{"passed.0.by": "agent:bot", "passed.0.gate": 0.0}},
+		"evaluate": {in: fields{"key": search, "environment": "production", "context": fields{"targetingKey": "tester-1"}},
+			want: map[string]any{"value": "new", "variant": "new", "reason": "TARGETING_MATCH", "rule": "staff"}},
+		"list_audit": {in: fields{"subject": gone, "environment": "production", "limit": 1},
+			want: map[string]any{"entries.#": 1.0, "entries.0.action": "flag.archive", "entries.0.reason": "the old path is gone"}},
+		"get_fleet": {in: fields{"environment": "production"}, want: map[string]any{"instances": 0.0}},
+		"export":    {in: fields{}, want: map[string]any{"flags.#": 4.0, "flags.0.key": fast, "metrics.#": 2.0, "segments.0.key": "testers"}},
+		"apply": {in: fields{"flags": []fields{boolean("shop.new.one").with("reason", nil)}, "reason": "a test"}, bumps: everywhere, action: "apply",
+			want: map[string]any{"changed": true, "versions.development": 7.0}},
+		"create_environment": {in: fields{"key": "test-bed", "reason": "a test"}, bumps: audited, action: "environment.create",
+			want: map[string]any{"key": "test-bed", "protected": false, "version": 1.0}},
+		"list_environments": {in: fields{}, want: map[string]any{"environments.#": 3.0, "environments.1.protected": true}},
+		"get_environment":   {in: fields{"key": "production"}, want: map[string]any{"protected": true}},
+		"update_environment": {in: fields{"key": "staging", "protected": true, "reason": "customers use it"}, bumps: audited, action: "environment.update",
+			want: map[string]any{"protected": true}},
+		"create_team": {in: fields{"key": "growth", "contact": "#growth", "reason": "a test"}, bumps: audited, action: "team.create",
+			want: map[string]any{"key": "growth", "contact": "#growth"}},
+		"list_teams": {in: fields{}, want: map[string]any{"teams.#": 2.0, "teams.0.key": "default"}},
+		"update_team": {in: fields{"key": "payments", "name": "Payments and more", "reason": "a test"}, bumps: audited, action: "team.update",
+			want: map[string]any{"name": "Payments and more"}},
+		"create_token": {in: fields{"kind": "sdk", "name": "checkout", "environment": "production", "flags": []string{"shop.*"}, "expiresAt": "2099-01-01", "reason": "a test"}, bumps: audited, action: "token.create",
+			want: map[string]any{"kind": "sdk", "environment": "production", "flags.0": "shop.*", "expiresAt": "2099-01-02T00:00:00Z"}},
+		"list_tokens": {in: fields{}, want: map[string]any{"tokens.0.name": "first admin"}},
+		"revoke_token": {in: fields{"id": h.spare(), "reason": "it leaked"}, bumps: audited, action: "token.revoke",
+			want: map[string]any{"name": "spare"}},
+	}
+}
+
+// agent returns the token of the agent that the rollout's gate names.
+func (h *house) agent() string {
+	return h.token(fields{"kind": "agent", "name": "bot", "actor": "agent:bot", "onBehalfOf": "user:ann"})
+}
+
+// spare returns the id of a token that nobody uses.
+func (h *house) spare() string {
+	r := h.must("create_token", fields{"kind": "api", "name": "spare", "reason": "a test"})
+	return r.read(h.t, "id").(string)
+}

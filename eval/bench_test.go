@@ -2,6 +2,7 @@ package eval_test
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -87,6 +88,73 @@ func BenchmarkFloor(b *testing.B) {
 }
 
 var sink flyball.Resolution
+
+// floorBy is what a programmer would write by hand in place of one flag: the
+// same lookup of the flag, the same reads of the context, and the same filled
+// resolution, of which decide picks one of two.
+func floorBy(b *testing.B, key string, decide func(ec *flyball.EvaluationContext) bool) {
+	m := map[string]*[2]flyball.Resolution{}
+	for _, f := range workload().Flags {
+		m[f.Key] = &[2]flyball.Resolution{
+			{Value: true, Variant: "on", Reason: flyball.ReasonTargetingMatch, Rule: "r9", Version: 7},
+			{Value: false, Variant: "off", Reason: flyball.ReasonDefault, Version: 7},
+		}
+	}
+	var current atomic.Pointer[map[string]*[2]flyball.Resolution]
+	current.Store(&m)
+	b.ReportAllocs()
+	for b.Loop() {
+		r := (*current.Load())[key]
+		if decide(sixAttributes) {
+			sink = r[0]
+		} else {
+			sink = r[1]
+		}
+	}
+}
+
+func text(ec *flyball.EvaluationContext, name string) string {
+	s, _ := ec.Attributes[name].(string)
+	return s
+}
+
+func BenchmarkFloorW2(b *testing.B) {
+	floorBy(b, "team.domain.w2", func(ec *flyball.EvaluationContext) bool {
+		return text(ec, "country") == "CA" && strings.HasSuffix(text(ec, "email"), "@mycompany.com")
+	})
+}
+
+func BenchmarkFloorW3(b *testing.B) {
+	floorBy(b, "team.domain.w3", func(ec *flyball.EvaluationContext) bool {
+		return eval.Point("team.domain.w3", ec.TargetingKey) < 100_000
+	})
+}
+
+func BenchmarkFloorW4(b *testing.B) {
+	segment := map[string]struct{}{}
+	for _, key := range workload().Segments[0].Include {
+		segment[key] = struct{}{}
+	}
+	least := []int{1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 18}
+	countries := []string{"ZZ", "ZZ", "ZZ", "ZZ", "ZZ", "ZZ", "ZZ", "ZZ", "ZZ", "CA"}
+	floorBy(b, "team.domain.w4", func(ec *flyball.EvaluationContext) bool {
+		for i := range 10 {
+			plan := text(ec, "plan")
+			age, _ := ec.Attributes["age"].(int)
+			in := (plan == "pro" || plan == "enterprise") && age >= least[i]
+			if !in {
+				_, in = segment[ec.TargetingKey]
+			}
+			if !in {
+				continue
+			}
+			if c := text(ec, "country"); (c == countries[i] || c == "YY") && !strings.HasSuffix(text(ec, "email"), "@rival.com") {
+				return true
+			}
+		}
+		return false
+	})
+}
 
 // benchmark evaluates W1 with keys in rotation, and the others' one flag each.
 func benchmark(b *testing.B, keys ...string) {

@@ -138,17 +138,3 @@ func member(v any, name string) any {
 	}
 	return nil
 }
-
-// holdsAnyOf tests the elements of a list of any Go type.
-func (t *test) holdsAnyOf(v any) bool {
-	r := reflect.ValueOf(v)
-	if k := r.Kind(); k != reflect.Slice && k != reflect.Array {
-		return false
-	}
-	for i := range r.Len() {
-		if t.equalsOne(r.Index(i).Interface()) {
-			return true
-		}
-	}
-	return false
-}

@@ -143,7 +143,10 @@ func New(options Options) (*Provider, error) {
 	}
 	transport := options.Transport
 	if transport == nil {
-		transport = http.DefaultTransport.(*http.Transport).Clone()
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		// A connection that went dead silently must not carry the next stream.
+		t.HTTP2 = &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second}
+		transport = t
 	}
 	if options.Logger == nil {
 		options.Logger = slog.Default()

@@ -37,12 +37,15 @@ func data(t testing.TB, name string) string {
 	return path
 }
 
+var converterDir string
+
 // converter builds the program that makes histories of data sets.
 var converter = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "history")
 	if err != nil {
 		return "", err
 	}
+	converterDir = dir
 	path := filepath.Join(dir, "history")
 	out, err := exec.Command("go", "build", "-o", path, histories+"/history.go").CombinedOutput()
 	if err != nil {
@@ -52,10 +55,12 @@ var converter = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := converter(); err == nil && path != "" {
-		os.RemoveAll(filepath.Dir(path))
+	if path := os.Getenv(judgeEnv); path != "" {
+		judgeUntilKilled(path)
+		return
 	}
+	code := m.Run()
+	os.RemoveAll(converterDir)
 	os.Exit(code)
 }
 

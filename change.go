@@ -13,9 +13,13 @@ type ActorID string
 // ControllerID is the actor of every change that the rollout controller makes.
 const ControllerID ActorID = "system:rollout-controller"
 
-// Kind returns what stands before the colon: user, agent, service or system.
+// Kind returns what stands before the colon: user, agent, service or system;
+// nothing if there is no name behind one.
 func (a ActorID) Kind() string {
-	kind, _, _ := strings.Cut(string(a), ":")
+	kind, name, _ := strings.Cut(string(a), ":")
+	if name == "" {
+		return ""
+	}
 	return kind
 }
 

@@ -118,12 +118,12 @@ func walkAll(p problems, name string, parts []Condition, depth int, clauses *int
 
 func (c Condition) validateTest(p problems) {
 	p.attribute("attribute", c.Attribute)
-	if len(c.Values) == 0 || len(c.Values) > MaxValues {
+	several := len(c.Values) >= 1 && len(c.Values) <= MaxValues
+	if !several {
 		p.add("values", "%d values; a test has 1 to %d", len(c.Values), MaxValues)
-		return
 	}
 	if !oneOf(p, "op", c.Op, OpIn, OpStartsWith, OpEndsWith, OpContains, OpMatches, OpLT, OpLTE, OpGT, OpGTE, OpBefore, OpAfter,
-		OpSemverEq, OpSemverLT, OpSemverLTE, OpSemverGT, OpSemverGTE, OpCIDR, OpExists) {
+		OpSemverEq, OpSemverLT, OpSemverLTE, OpSemverGT, OpSemverGTE, OpCIDR, OpExists) || !several {
 		return
 	}
 	for i, v := range c.Values {

@@ -144,7 +144,7 @@ func (c FlagConfig) validate(p problems, f Flag) {
 	for i, r := range c.Rules {
 		r.validate(p.at("rules[%d]", i), f)
 		if seen[r.ID] {
-			p.add(fmt.Sprintf("rules[%d].id", i), "%q is the id of an earlier rule", r.ID)
+			p.add(fmt.Sprintf("rules[%d].id", i), "%s is the id of an earlier rule", quote(r.ID))
 		}
 		seen[r.ID] = true
 	}
@@ -187,20 +187,21 @@ func (s Split) validate(p problems, f Flag) {
 	if n := len(s.Weights); n == 0 || n > MaxVariants {
 		p.add("weights", "%d weights; a split has 1 to %d", n, MaxVariants)
 	}
-	sum, seen := 0, map[string]bool{}
+	sum, sane, seen := 0, true, map[string]bool{}
 	for i, w := range s.Weights {
 		p.variant(fmt.Sprintf("weights[%d].variant", i), w.Variant, f)
 		if seen[w.Variant] {
-			p.add(fmt.Sprintf("weights[%d].variant", i), "%q has a weight already", w.Variant)
+			p.add(fmt.Sprintf("weights[%d].variant", i), "%s has a weight already", quote(w.Variant))
 		}
 		seen[w.Variant] = true
 		if w.PPM < 0 || w.PPM > PPM {
 			p.add(fmt.Sprintf("weights[%d].ppm", i), "%d is not between 0 and %d", w.PPM, PPM)
-			return
+			sane = false
+			continue
 		}
 		sum += w.PPM
 	}
-	if sum != PPM {
+	if sane && sum != PPM {
 		p.add("weights", "weights sum to %d ppm; they must sum to exactly %d (off by %+d)", sum, PPM, sum-PPM)
 	}
 }
@@ -215,7 +216,7 @@ func (o Overlay) validate(p problems, c FlagConfig, f Flag) {
 		p.add("ppm", "%d is not between 0 and %d", o.PPM, PPM)
 	}
 	if _, at := c.Rule(o.Where); o.Where != WhereDefault && at < 0 {
-		p.add("where", "%q is neither \"default\" nor a rule's id", o.Where)
+		p.add("where", "%s is neither \"default\" nor a rule's id", quote(o.Where))
 	}
 }
 

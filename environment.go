@@ -3,6 +3,7 @@ package flyball
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -117,13 +118,12 @@ func (rs Ruleset) Validate() error {
 		f.validate(p.at("flags[%q]", f.Key))
 	}
 	rs.references(p, flags, segments)
-	if len(*p.errs) > 0 {
-		return p.err()
-	}
 	cycles(p, "segments[%q].if", segmentKeys, func(key string) []string { return segments[key].uses() })
 	cycles(p, "flags[%q].prerequisites", flagKeys, func(key string) (needs []string) {
 		for _, q := range flags[key].Prerequisites {
-			needs = append(needs, q.Flag)
+			if q.Flag != flags[key].Flag { // told already
+				needs = append(needs, q.Flag)
+			}
 		}
 		return needs
 	})
@@ -164,17 +164,22 @@ func (f RulesetFlag) references(p problems, flags map[string]*RulesetFlag, segme
 }
 
 // cycles adds a problem for each noun that, through others, needs itself.
-// needs lists what each key needs; all of it must exist.
+// needs lists what each key needs; what does not exist is told elsewhere.
 func cycles(p problems, field string, keys []string, needs func(key string) []string) {
-	const visiting, done = 1, 2
+	const known, visiting, done = 1, 2, 3
 	state := make(map[string]int, len(keys))
+	for _, key := range keys {
+		state[key] = known
+	}
 	var visit func(key string, path []string)
 	visit = func(key string, path []string) {
 		switch state[key] {
-		case done:
-			return
+		case known:
 		case visiting:
-			p.add(fmt.Sprintf(field, path[len(path)-1]), "a cycle: %s", strings.Join(append(path, key), " needs "))
+			cycle := append(path[slices.Index(path, key):], key)
+			p.add(fmt.Sprintf(field, path[len(path)-1]), "a cycle: %s", strings.Join(cycle, " needs "))
+			return
+		default:
 			return
 		}
 		state[key] = visiting

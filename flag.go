@@ -1,6 +1,7 @@
 package flyball
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
@@ -107,6 +108,11 @@ func (f Flag) Validate() error {
 	if len(f.Tags) > MaxTags {
 		p.add("tags", "%d tags, at most %d", len(f.Tags), MaxTags)
 	}
+	for i, tag := range f.Tags {
+		if tag == "" || len(tag) > 64 {
+			p.add(fmt.Sprintf("tags[%d]", i), "a tag has 1 to 64 bytes")
+		}
+	}
 	if (f.Kind == KindRelease || f.Kind == KindExperiment) && (f.ExpiresAt == nil || f.ExpiresAt.IsZero()) {
 		p.add("expiresAt", "a flag of kind %s needs a date by which it goes", f.Kind)
 	}
@@ -123,12 +129,15 @@ func (f Flag) validateVariants(p problems) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Variants)) {
 		p.name("variants", name)
-		if !f.Type.holds(f.Variants[name]) {
+		switch v := f.Variants[name]; {
+		case !f.Type.holds(v):
 			p.add("variants."+name, "not of the flag's type %s", f.Type)
+		case !fits(v):
+			p.add("variants."+name, "more than %d bytes as JSON, or none at all", MaxVariantBytes)
 		}
 	}
 	if _, ok := f.Variants[f.SafeVariant]; !ok {
-		p.add("safeVariant", "%q is not one of the variants", f.SafeVariant)
+		p.add("safeVariant", "%s is not one of the variants", quote(f.SafeVariant))
 	}
 }
 
@@ -138,7 +147,7 @@ func (t FlagType) holds(v any) bool {
 	case bool:
 		return t == TypeBoolean
 	case string:
-		return t == TypeString && len(v) <= MaxVariantBytes
+		return t == TypeString
 	case int64:
 		return t == TypeInteger || t == TypeNumber
 	case float64:
@@ -147,6 +156,18 @@ func (t FlagType) holds(v any) bool {
 		return t == TypeObject
 	}
 	return false
+}
+
+// fits says whether a variant's value is of a size that every SDK is sent.
+func fits(v any) bool {
+	switch v := v.(type) {
+	case string:
+		return len(v) <= MaxVariantBytes
+	case map[string]any, []any:
+		body, err := json.Marshal(v)
+		return err == nil && len(body) <= MaxVariantBytes
+	}
+	return true
 }
 
 var (

@@ -208,8 +208,11 @@ func (p RolloutPlan) validateMetrics(q problems) {
 			at.add("margin.absolute", "must not be negative")
 		}
 		if slices.ContainsFunc(p.Guardrails[:i], func(o Guardrail) bool { return o.Metric == g.Metric && o.By == g.By }) {
-			at.add("metric", "%q has a guardrail already", g.Metric)
+			at.add("metric", "%s has a guardrail already", quote(g.Metric))
 		}
+	}
+	if len(p.Success) > MaxGuardrails {
+		q.add("success", "%d success metrics, at most %d", len(p.Success), MaxGuardrails)
 	}
 	for i, s := range p.Success {
 		q.at("success[%d]", i).key("metric", s.Metric)

@@ -92,9 +92,12 @@ func (b TelemetryBatch) Validate() error {
 	if n := len(b.Exposures) + len(b.Observations); n > MaxBatchItems {
 		p.add("observations", "%d exposures and observations, at most %d a batch", n, MaxBatchItems)
 	}
-	for field, n := range map[string]int{"errors": len(b.Errors), "unknownFlags": len(b.UnknownFlags), "contexts": len(b.Contexts), "counts": len(b.Counts)} {
-		if n > MaxBatchItems {
-			p.add(field, "%d entries, at most %d", n, MaxBatchItems)
+	for _, list := range []struct {
+		field string
+		n     int
+	}{{"errors", len(b.Errors)}, {"contexts", len(b.Contexts)}, {"counts", len(b.Counts)}, {"unknownFlags", len(b.UnknownFlags)}} {
+		if list.n > MaxBatchItems {
+			p.add(list.field, "%d entries, at most %d", list.n, MaxBatchItems)
 		}
 	}
 	return p.err()

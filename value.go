@@ -120,15 +120,16 @@ type Time struct{ time.Time }
 // UnmarshalText reads RFC 3339 or a bare date.
 func (t *Time) UnmarshalText(text []byte) error {
 	s := string(text)
-	if day, err := time.Parse(time.DateOnly, s); err == nil {
-		t.Time = day.AddDate(0, 0, 1)
-		return nil
+	at, err := time.Parse(time.DateOnly, s)
+	if err == nil {
+		at = at.AddDate(0, 0, 1)
+	} else if at, err = time.Parse(time.RFC3339Nano, s); err != nil {
+		return fmt.Errorf("%s is neither a date such as 2027-02-01 nor RFC 3339 with a zone", quote(s))
 	}
-	at, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
-		return fmt.Errorf("%q is neither a date such as 2027-02-01 nor RFC 3339 with a zone", s)
+	if at = at.UTC(); at.Year() > 9999 { // which could be written, and never read again
+		return fmt.Errorf("%s lies after the year 9999", quote(s))
 	}
-	t.Time = at.UTC()
+	t.Time = at
 	return nil
 }
 
@@ -175,7 +176,7 @@ func (d Duration) String() string {
 func (d *Duration) UnmarshalText(text []byte) error {
 	v, err := time.ParseDuration(string(text))
 	if err != nil || v < 0 {
-		return fmt.Errorf("%q is not a duration such as \"90s\" or \"24h\"", text)
+		return fmt.Errorf("%s is not a duration such as \"90s\" or \"24h\"", quote(string(text)))
 	}
 	*d = Duration(v)
 	return nil

@@ -8,7 +8,7 @@ import (
 // A Version is a semantic version, ready to be compared. Its text parts are
 // substrings of what was parsed, so that parsing does not allocate.
 type Version struct {
-	major, minor, patch uint64
+	major, minor, patch string // digits, without leading zeros
 	pre                 string
 }
 
@@ -25,14 +25,13 @@ func ParseVersion(s string) (Version, bool) {
 	if hasBuild && !validIdentifiers(build, false) || hasPre && !validIdentifiers(pre, true) {
 		return Version{}, false
 	}
-	v := Version{pre: pre}
-	for i, into := range []*uint64{&v.major, &v.minor, &v.patch} {
+	v := Version{major: "0", minor: "0", patch: "0", pre: pre}
+	for i, into := range []*string{&v.major, &v.minor, &v.patch} {
 		part, rest, more := strings.Cut(core, ".")
-		n, ok := parseNumeric(part)
-		if !ok {
+		if !numeric(part) {
 			return Version{}, false
 		}
-		*into = n
+		*into = part
 		if !more {
 			return v, true
 		}
@@ -47,9 +46,9 @@ func ParseVersion(s string) (Version, bool) {
 // Compare returns -1, 0 or 1 by the precedence of Semantic Versioning 2.0.
 func (v Version) Compare(w Version) int {
 	return cmp.Or(
-		cmp.Compare(v.major, w.major),
-		cmp.Compare(v.minor, w.minor),
-		cmp.Compare(v.patch, w.patch),
+		compareNumeric(v.major, w.major),
+		compareNumeric(v.minor, w.minor),
+		compareNumeric(v.patch, w.patch),
 		comparePre(v.pre, w.pre))
 }
 
@@ -74,11 +73,9 @@ func comparePre(a, b string) int {
 }
 
 func compareIdentifier(x, y string) int {
-	m, xNumeric := parseNumeric(x)
-	n, yNumeric := parseNumeric(y)
-	switch {
+	switch xNumeric, yNumeric := numeric(x), numeric(y); {
 	case xNumeric && yNumeric:
-		return cmp.Compare(m, n)
+		return compareNumeric(x, y)
 	case xNumeric: // numbers come before words
 		return -1
 	case yNumeric:
@@ -87,25 +84,20 @@ func compareIdentifier(x, y string) int {
 	return cmp.Compare(x, y)
 }
 
-// parseNumeric reads a number without leading zeros.
-func parseNumeric(s string) (uint64, bool) {
-	if s == "" || len(s) > 18 || len(s) > 1 && s[0] == '0' {
-		return 0, false
-	}
-	n := uint64(0)
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return 0, false
-		}
-		n = n*10 + uint64(s[i]-'0')
-	}
-	return n, true
+// compareNumeric compares numbers of any length, by their digits.
+func compareNumeric(x, y string) int {
+	return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y))
+}
+
+// numeric says whether s is a number without leading zeros.
+func numeric(s string) bool {
+	return allDigits(s) && (s[0] != '0' || len(s) == 1)
 }
 
 func validIdentifiers(s string, noLeadingZeros bool) bool {
 	for {
 		part, rest, more := strings.Cut(s, ".")
-		if part == "" || noLeadingZeros && len(part) > 1 && part[0] == '0' && allDigits(part) {
+		if part == "" || noLeadingZeros && allDigits(part) && !numeric(part) {
 			return false
 		}
 		for i := range len(part) {
@@ -122,6 +114,9 @@ func validIdentifiers(s string, noLeadingZeros bool) bool {
 }
 
 func allDigits(s string) bool {
+	if s == "" {
+		return false
+	}
 	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {
 			return false

@@ -16,9 +16,10 @@ build: ## one static binary
 demo: build ## the whole loop in half a minute: make demo ARGS='--exit --output json'
 	@exec $(BIN) demo $(ARGS)
 
-test: deps check ## everything: vet, lint, race, both databases, a real browser
+test: deps check build ## everything: vet, lint, race, both databases, a real browser
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
 	cd bench && $(GO) vet ./...
+	cd dashboard && npm ci --ignore-scripts --no-audit --no-fund --silent && npm test
 
 check: ## what needs no tests to run
 	$(GO) vet ./...

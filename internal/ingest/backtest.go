@@ -26,7 +26,7 @@ type BacktestOptions struct {
 type BacktestLine struct {
 	T          time.Time                `json:"t"`
 	Decision   string                   `json:"decision"` // abort, advance, hold, finish, stop or stepBack
-	Step       int                      `json:"step"`
+	Step       int                      `json:"step"` // in force from then on, counted from 0
 	Why        string                   `json:"why"`
 	Guardrails []flyball.MetricEvidence `json:"guardrails"`
 	Success    []flyball.MetricEvidence `json:"success,omitempty"`
@@ -184,7 +184,7 @@ func (b *backtest) look(due bool) {
 	if b.options.JudgeOnly {
 		if fresh {
 			now := fromMicros(b.trial.Clock)
-			b.tell("abort", b.trial.evidence(now).Why, now)
+			b.tell("abort", 0, b.trial.evidence(now).Why, now)
 		}
 		return
 	}
@@ -204,14 +204,14 @@ func (b *backtest) decide(now time.Time) {
 		return // the policy contradicts itself; it looks again a second later
 	}
 	if d.Action != rollout.Renew && d.Action != rollout.Resume {
-		b.tell(string(d.Action), d.Why, now)
+		b.tell(string(d.Action), d.Step, d.Why, now)
 	}
 	b.trial.change(r)
 	b.done = !r.State.Live()
 }
 
-func (b *backtest) line(decision, why string, now time.Time, e flyball.Evidence) BacktestLine {
-	l := BacktestLine{T: now, Decision: decision, Step: b.trial.Entry.Rollout.At, Why: why, Guardrails: e.Guardrails, Success: e.Success}
+func (b *backtest) line(decision string, step int, why string, now time.Time, e flyball.Evidence) BacktestLine {
+	l := BacktestLine{T: now, Decision: decision, Step: step, Why: why, Guardrails: e.Guardrails, Success: e.Success}
 	if l.Guardrails == nil {
 		l.Guardrails = []flyball.MetricEvidence{}
 	}
@@ -221,9 +221,9 @@ func (b *backtest) line(decision, why string, now time.Time, e flyball.Evidence)
 	return l
 }
 
-func (b *backtest) tell(decision, why string, now time.Time) {
+func (b *backtest) tell(decision string, step int, why string, now time.Time) {
 	b.last, b.why = decision, why
-	b.emit(b.line(decision, why, now, b.trial.evidence(now)))
+	b.emit(b.line(decision, step, why, now, b.trial.evidence(now)))
 }
 
 // finish lets the open windows end, and sums up.
@@ -257,7 +257,7 @@ func (b *backtest) sumUp() (exit int) {
 		b.last, b.why = "hold", e.Why
 	}
 	var s BacktestSummary
-	s.Summary.BacktestLine = b.line(b.last, b.why, now, e)
+	s.Summary.BacktestLine = b.line(b.last, b.trial.Entry.Rollout.At, b.why, now, e)
 	s.Summary.Verdict, s.Summary.Records, s.Summary.Units = e.Verdict, b.records, e.Units
 	s.Summary.Crossed, s.Summary.Joined, s.Summary.Unjoined = e.Crossed, e.Joined, e.Unjoined
 	b.emit(s)

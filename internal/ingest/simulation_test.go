@@ -93,35 +93,32 @@ func TestHealthyRampsDoNotTripWhileUsersComeAndGo(t *testing.T) {
 	}
 }
 
-// Conversion rises by the hour while the treatment grows: raw counts over steps
-// would show it as the treatment's doing.
+// Errors become more by the minute while the treatment grows: raw counts over
+// steps would show that as the treatment's doing.
 func TestHealthyRampsDoNotTripWhileTheBaselineRises(t *testing.T) {
 	rng := seeded(t)
-	conversion := flyball.Metric{Key: "conversion", Type: flyball.MetricRate, Better: flyball.BetterHigher, Window: flyball.Duration(time.Minute)}
-	p, m := guarded(plan(200_000, 500_000), flyball.Margin{}, conversion)
-	lower := errorsByUnit
-	lower.Window = flyball.Duration(time.Minute)
-	p.Guardrails = append(p.Guardrails, flyball.Guardrail{Metric: "errors", Margin: flyball.Margin{Relative: 0.05}})
-	m = append(m, lower)
+	metric := errorsByUnit
+	metric.Window = flyball.Duration(time.Minute)
+	p, m := guarded(plan(100_000, 500_000), flyball.Margin{}, metric)
 	n, tripped, judged := repeated(500), 0, 0
 	for run := range n {
 		var all []happening
-		for user := range 2000 {
+		for user := range 3000 {
 			unit := fmt.Sprintf("%d/%d", run, user)
 			at := time.Duration(rng.Float64() * float64(20*time.Minute))
 			all = append(all, happening{at: us(at), exposure: &exposure{t: us(at), rollout: "r1", unit: unit}})
-			done := at + time.Duration(rng.Float64()*float64(70*time.Second))
-			if rate := 0.1 + 0.4*float64(at)/float64(20*time.Minute); rng.Float64() < rate {
-				o, e := saw(done, unit, "conversion", 1), saw(done, unit, "errors", 1)
-				all = append(all, happening{at: us(done), observation: &o}, happening{at: us(done), observation: &e})
+			if rate := 0.05 + 0.7*float64(at)/float64(20*time.Minute); rng.Float64() < rate {
+				done := at + time.Duration(rng.Float64()*float64(70*time.Second)) // some of them too late to count
+				o := saw(done, unit, "errors", 1)
+				all = append(all, happening{at: us(done), observation: &o})
 			}
 		}
 		tr := play(p, m, all, []time.Duration{10 * time.Minute})
 		if tr.breached() {
 			tripped++
 		}
-		if tr.gauges[0].Compared.Judged {
-			judged++
+		if c := tr.gauges[0].Compared; c.Judged && c.AtStep > 0 && 1/c.Difference.V > 1.5*c.AtStep {
+			judged++ // with evidence of both steps
 		}
 	}
 	t.Logf("%d of %d healthy ramps tripped, %d judged", tripped, n, judged)

@@ -234,7 +234,7 @@ func TestEventsThroughOpenFeature(t *testing.T) {
 	}
 	s.set(func() { s.down = 0 })
 	next(t, ch, "PROVIDER_READY")
-	if p.EventChannel() != p.EventChannel() {
+	if first, second := p.EventChannel(), p.EventChannel(); first != second {
 		t.Errorf("the event channel is another each time")
 	}
 }

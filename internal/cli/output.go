@@ -100,7 +100,7 @@ func (p *program) printTable(rows []any, columns []string) {
 	t := p.newTable()
 	header := table.Row{}
 	for _, c := range columns {
-		header = append(header, strings.ToUpper(strings.TrimSuffix(c, ".id")))
+		header = append(header, strings.ToUpper(strings.ReplaceAll(kebab(strings.TrimSuffix(c, ".id")), "-", " ")))
 	}
 	t.AppendHeader(header)
 	for _, r := range rows {

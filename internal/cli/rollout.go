@@ -22,7 +22,7 @@ func (p *program) printRollout(answer json.RawMessage) error {
 		return err
 	}
 	fmt.Fprintf(p.out, "%s  %s → %s in %s  (%s)\n", p.paint(bold, v.Flag), v.Control, v.Treatment, v.Environment, v.ID)
-	fmt.Fprintf(p.out, "%s  since %s", p.cell("state", string(v.State)), ago(v.SteppedAt))
+	fmt.Fprintf(p.out, "%s  %s", p.cell("state", string(v.State)), ago(v.Since))
 	if v.Why != "" {
 		fmt.Fprintf(p.out, "  %s", v.Why)
 	}

@@ -32,6 +32,8 @@ rm -rf "$2"
 
 // lifeline is that pipe's other end. It is kept here since an open file that
 // nothing refers to is closed by the garbage collector.
+//
+//lint:ignore U1000 holding it is its use
 var lifeline io.Closer
 
 // start starts a private server on a socket in a folder of its own, and

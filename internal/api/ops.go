@@ -35,6 +35,8 @@ var operations = []Operation{
 	op("configure_flag", "PUT /api/v1/environments/{environment}/flags/{key}", "Replace what an environment serves for a flag, all at once.", service.Write, (*svc).SetConfig).
 		command("flag configure", "payments.checkout.new-flow -e production -f config.yaml --reason 'new targeting'", "key"),
 
+	op("list_rules", "GET /api/v1/environments/{environment}/flags/{key}/rules", "List a flag's rules in an environment, in order.", service.Read, (*svc).ListRules).
+		command("rule list", "payments.checkout.new-flow -e production", "key").table("rules: id description if serve notBefore notAfter"),
 	op("add_rule", "POST /api/v1/environments/{environment}/flags/{key}/rules", "Add a rule; the first that matches wins.", service.Write, (*svc).AddRule).
 		command("rule add", "payments.checkout.new-flow -e production --rule '{id: staff, if: {attribute: email, op: endsWith, values: [\"@example.com\"]}, serve: {variant: on}}' --reason 'staff first'", "key"),
 	op("update_rule", "PUT /api/v1/environments/{environment}/flags/{key}/rules/{id}", "Replace a rule in its place.", service.Write, (*svc).UpdateRule).

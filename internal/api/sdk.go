@@ -119,6 +119,9 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	e := &events{w: w, c: http.NewResponseController(w), within: s.pace.write}
 	e.send("retry: %d\n\n", 1000+rand.IntN(2000))
 	has := parseRulesetID(r.Header.Get("Last-Event-ID"))
+	if _, v, err := s.view(r); err == nil && has == v.ID {
+		e.send(": you have the ruleset in force\n\n")
+	}
 	beat, check := time.NewTicker(s.pace.beat), time.NewTicker(s.pace.recheck)
 	defer beat.Stop()
 	defer check.Stop()
@@ -127,7 +130,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return
 		}
-		if has != v.ID {
+		if has.Before(v.ID) { // a client that has a newer one, from another node, waits for a newer one still
 			e.ruleset(v, has)
 			has = v.ID
 		}

@@ -160,7 +160,7 @@ func (p *program) cell(column string, v any) string {
 		if column == "environments" {
 			return p.environments(v)
 		}
-		return fmt.Sprintf("%d", len(v))
+		return inWords(v)
 	}
 	s := fmt.Sprint(v)
 	if at, err := time.Parse(time.RFC3339Nano, s); err == nil {
@@ -178,6 +178,19 @@ func (p *program) cell(column string, v any) string {
 		return p.paint(yellow, s)
 	}
 	return s
+}
+
+// inWords writes a condition, a serve or another small thing on a line.
+func inWords(v any) string {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return ""
+	}
+	line := strings.NewReplacer(`"`, "", ",", ", ", ":", ": ").Replace(string(body))
+	if r := []rune(line); len(r) > widest {
+		line = string(r[:widest-1]) + "…"
+	}
+	return line
 }
 
 // environments tells a flag's state in each environment, at a glance.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/store"
@@ -183,6 +184,31 @@ func (s *Service) SetConfig(ctx context.Context, in SetConfig) (Configured, erro
 	})
 }
 
+// FlagAt names a flag in an environment.
+type FlagAt struct {
+	Key         string `json:"key" doc:"the flag's key"`
+	Environment string `json:"environment" doc:"where" example:"production"`
+}
+
+// Rules are a flag's rules in an environment, in order.
+type Rules struct {
+	Rules   []flyball.Rule `json:"rules"`
+	Version int64          `json:"version" doc:"the ruleset version that last changed the flag's configuration"`
+}
+
+// ListRules lists a flag's rules in an environment, in order.
+func (s *Service) ListRules(ctx context.Context, in FlagAt) (Rules, error) {
+	f, err := s.Flag(ctx, FlagKey{Key: in.Key})
+	if err != nil {
+		return Rules{}, err
+	}
+	c, ok := f.Environments[in.Environment]
+	if !ok {
+		return Rules{}, flyball.Errorf(flyball.NotFound, "there is no environment %q", in.Environment)
+	}
+	return Rules{Rules: append([]flyball.Rule{}, c.Rules...), Version: c.Version}, nil
+}
+
 // AddRule is a rule that is to be added.
 type AddRule struct {
 	FlagIn
@@ -192,20 +218,42 @@ type AddRule struct {
 
 // AddRule adds a rule; the first that matches wins.
 func (s *Service) AddRule(ctx context.Context, in AddRule) (Configured, error) {
-	return s.configure(ctx, "rule.add", in.FlagIn, func(_ *edit, _ flyball.Flag, c *flyball.FlagConfig) error {
-		return insertRule(c, in.Rule, in.Before)
+	at := -1
+	out, err := s.configure(ctx, "rule.add", in.FlagIn, func(_ *edit, _ flyball.Flag, c *flyball.FlagConfig) error {
+		place, err := insertRule(c, in.Rule, in.Before)
+		at = place
+		return err
 	})
+	return out, asWritten(err, at)
 }
 
-func insertRule(c *flyball.FlagConfig, r flyball.Rule, before string) error {
-	at := len(c.Rules)
+// asWritten leads the fields of err's problems with the one rule that the
+// caller wrote, in place of its place among all rules.
+func asWritten(err error, at int) error {
+	problems := flyball.Problems(err)
+	if len(problems) == 0 {
+		return err
+	}
+	errs := make([]error, len(problems))
+	for i, p := range problems {
+		if field, ok := strings.CutPrefix(p.Field, fmt.Sprintf("rules[%d].", at)); ok {
+			p = &flyball.Error{Code: p.Code, Field: "rule." + field, Message: p.Message, Details: p.Details}
+		}
+		errs[i] = p
+	}
+	return joinErrors(errs)
+}
+
+// insertRule adds a rule and returns its place.
+func insertRule(c *flyball.FlagConfig, r flyball.Rule, before string) (at int, err error) {
+	at = len(c.Rules)
 	if before != "" {
 		if _, at = c.Rule(before); at < 0 {
-			return noRule("before", before, *c)
+			return at, noRule("before", before, *c)
 		}
 	}
 	c.Rules = slices.Insert(c.Rules, at, r)
-	return nil
+	return at, nil
 }
 
 func noRule(field, id string, c flyball.FlagConfig) error {
@@ -227,14 +275,15 @@ type UpdateRule struct {
 
 // UpdateRule replaces a rule in its place.
 func (s *Service) UpdateRule(ctx context.Context, in UpdateRule) (Configured, error) {
-	return s.configure(ctx, "rule.update", in.FlagIn, func(_ *edit, _ flyball.Flag, c *flyball.FlagConfig) error {
-		_, at := c.Rule(in.ID)
-		if at < 0 {
+	var at int
+	out, err := s.configure(ctx, "rule.update", in.FlagIn, func(_ *edit, _ flyball.Flag, c *flyball.FlagConfig) error {
+		if _, at = c.Rule(in.ID); at < 0 {
 			return noRule("id", in.ID, *c)
 		}
 		c.Rules[at] = in.Rule
 		return nil
 	})
+	return out, asWritten(err, at)
 }
 
 // MoveRule says where a rule is to stand.
@@ -252,7 +301,8 @@ func (s *Service) MoveRule(ctx context.Context, in MoveRule) (Configured, error)
 			return noRule("id", in.ID, *c)
 		}
 		c.Rules = slices.Delete(c.Rules, at, at+1)
-		return insertRule(c, r, in.Before)
+		_, err := insertRule(c, r, in.Before)
+		return err
 	})
 }
 

@@ -68,11 +68,11 @@ func Allow(p Principal, access Access) error {
 			return nil
 		}
 	case Admin:
-		if p.Kind == flyball.TokenAPI {
+		if p.Kind == flyball.TokenAPI && len(p.Flags) == 0 {
 			return nil
 		}
 	}
-	return flyball.Errorf(flyball.Forbidden, "a token of kind %s does not open this door; it takes %s", p.Kind, kindsFor(access))
+	return flyball.Errorf(flyball.Forbidden, "this token, of kind %s, does not open this door; it takes %s", p.Kind, kindsFor(access))
 }
 
 func kindsFor(access Access) string {
@@ -82,7 +82,7 @@ func kindsFor(access Access) string {
 	case OFREP:
 		return "an sdk or client token of the environment"
 	case Admin:
-		return "an api token"
+		return "an api token that is not limited to some flags"
 	}
 	return "an api or agent token"
 }

@@ -152,7 +152,7 @@ func TestARulesetThatDoesNotCompileIsNeverPublished(t *testing.T) {
 		"variant": {ID: "r", If: flyball.Condition{Attribute: "plan", Op: flyball.OpIn, Values: flyball.Values{"pro"}}, Serve: flyball.Serve{Variant: "maybe"}},
 	} {
 		_, err := s.AddRule(ctx, AddRule{FlagIn: in("shop.b.two"), Rule: rule})
-		if flyball.CodeOf(err) != flyball.Invalid || !strings.HasPrefix(flyball.Problems(err)[0].Field, "rules[0]") {
+		if flyball.CodeOf(err) != flyball.Invalid || !strings.HasPrefix(flyball.Problems(err)[0].Field, "rule.") {
 			t.Errorf("a missing %s: %v", name, err)
 		}
 	}

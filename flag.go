@@ -73,7 +73,7 @@ type Flag struct {
 	Kind          Kind        `json:"kind" enum:"release,ops,experiment,permission" doc:"what the flag is for; release and experiment flags must expire"`
 	Description   string      `json:"description,omitempty" doc:"what the flag does, for someone who meets it in code"`
 	Owner         string      `json:"owner" doc:"the team that answers for the flag" example:"payments-team"`
-	Tags          []string    `json:"tags,omitempty"`
+	Tags          []string    `json:"tags,omitempty" doc:"words to find it by"`
 	RiskTier      RiskTier    `json:"riskTier,omitempty" enum:"low,medium,high" doc:"how much harm a wrong value can do (default medium)"`
 	ExpiresAt     *Time       `json:"expiresAt,omitempty" doc:"by when the flag must be gone; required for release and experiment" example:"2027-02-01"`
 	Type          FlagType    `json:"type" enum:"boolean,string,integer,number,object" doc:"the type that all variants share"`

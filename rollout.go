@@ -10,7 +10,7 @@ import (
 // stop it.
 type RolloutPlan struct {
 	Flag        string      `json:"flag"`
-	Environment string      `json:"environment"`
+	Environment string      `json:"environment" doc:"where" example:"production"`
 	Treatment   string      `json:"treatment" doc:"the variant whose share rises"`
 	Control     string      `json:"control" doc:"the variant that it replaces"`
 	Where       string      `json:"where,omitempty" doc:"\"default\", or the id of the rule whose serve is replaced (default \"default\")"`
@@ -20,9 +20,9 @@ type RolloutPlan struct {
 	Guardrails  []Guardrail `json:"guardrails,omitempty" doc:"what must not get worse"`
 	Success     []Success   `json:"success,omitempty" doc:"what should get better"`
 	Alpha       float64     `json:"alpha,omitempty" doc:"chance of ever tripping a healthy rollout, all guardrails together (default 0.01)"`
-	OnBreach    OnBreach    `json:"onBreach,omitempty" enum:"abort,stepBack,hold" doc:"default abort"`
-	OnUnsure    OnUnsure    `json:"onUnsure,omitzero"`
-	OnSilence   OnSilence   `json:"onSilence,omitzero"`
+	OnBreach    OnBreach    `json:"onBreach,omitempty" enum:"abort,stepBack,hold" doc:"what a breached guardrail does (default abort)"`
+	OnUnsure    OnUnsure    `json:"onUnsure,omitzero" doc:"what too little evidence leads to (default {after: 4h, then: hold})"`
+	OnSilence   OnSilence   `json:"onSilence,omitzero" doc:"what missing data lead to (default {after: 10m, then: hold})"`
 	Budget      Budget      `json:"budget,omitzero" doc:"optional ceilings"`
 }
 

@@ -47,6 +47,11 @@ func (p *program) addRow(root *cobra.Command, o api.Operation) {
 	for _, name := range fieldNames(o) {
 		addFlag(f, name, o.Schema().Properties[name], slices.Contains(o.Schema().Required, name))
 	}
+	for _, name := range fieldNames(o) {
+		if allowed := words(o.Schema().Properties[name]); len(allowed) > 0 {
+			c.RegisterFlagCompletionFunc(kebab(name), cobra.FixedCompletions(allowed, cobra.ShellCompDirectiveNoFileComp))
+		}
+	}
 	if f.Lookup("environment") != nil {
 		c.RegisterFlagCompletionFunc("environment", p.completeKeys("list_environments", "environments"))
 	}
@@ -95,6 +100,9 @@ var shorthands = map[string]string{"environment": "e", "reason": "r"}
 
 func addFlag(f *pflag.FlagSet, name string, s *huma.Schema, required bool) {
 	about := s.Description
+	if len(s.Enum) > 0 {
+		about += ": " + strings.Join(words(s), ", ")
+	}
 	if required {
 		about += " (required)"
 	}
@@ -120,6 +128,15 @@ func addFlag(f *pflag.FlagSet, name string, s *huma.Schema, required bool) {
 	default:
 		f.StringP(flag, shorthands[name], "", about+" (YAML)")
 	}
+}
+
+// words are what a field may be, if it is one of a few.
+func words(s *huma.Schema) []string {
+	var all []string
+	for _, v := range s.Enum {
+		all = append(all, fmt.Sprint(v))
+	}
+	return all
 }
 
 func kebab(name string) string {

@@ -26,7 +26,7 @@ type BacktestOptions struct {
 type BacktestLine struct {
 	T          time.Time                `json:"t"`
 	Decision   string                   `json:"decision"` // abort, advance, hold, finish, stop or stepBack
-	Step       int                      `json:"step"` // in force from then on, counted from 0
+	Step       int                      `json:"step"`     // in force from then on, counted from 0
 	Why        string                   `json:"why"`
 	Guardrails []flyball.MetricEvidence `json:"guardrails"`
 	Success    []flyball.MetricEvidence `json:"success,omitempty"`

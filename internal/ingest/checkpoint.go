@@ -17,6 +17,7 @@ type judgeState struct {
 	Seq       int64              `json:"seq"`
 	Clock     int64              `json:"clock"`
 	Strays    int64              `json:"strays,omitempty"`
+	Swept     int64              `json:"swept"`
 	Instances []*instance        `json:"instances,omitempty"`
 	Ended     []flyball.Evidence `json:"ended,omitempty"`
 	Trials    int                `json:"trials"`
@@ -26,7 +27,7 @@ type judgeState struct {
 func (j *Judge) Checkpoint() ([]byte, error) {
 	w := &recordWriter{}
 	w.uint(checkpointVersion)
-	head := judgeState{Seq: j.seq, Clock: j.clock, Strays: j.strays, Instances: j.fleet.all(), Ended: j.ended, Trials: len(j.trials)}
+	head := judgeState{Seq: j.seq, Clock: j.clock, Strays: j.strays, Swept: j.swept, Instances: j.fleet.all(), Ended: j.ended, Trials: len(j.trials)}
 	if err := w.json(head); err != nil {
 		return nil, err
 	}
@@ -49,7 +50,7 @@ func Restore(checkpoint []byte) (*Judge, error) {
 		return nil, err
 	}
 	j := NewJudge()
-	j.seq, j.clock, j.strays, j.ended = head.Seq, head.Clock, head.Strays, head.Ended
+	j.seq, j.clock, j.strays, j.swept, j.ended = head.Seq, head.Clock, head.Strays, head.Swept, head.Ended
 	for _, i := range head.Instances {
 		j.fleet.places[place{i.Environment, i.ID}] = i
 	}

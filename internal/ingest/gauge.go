@@ -207,4 +207,3 @@ func (t *trial) next() int {
 	}
 	return min(t.Entry.Rollout.At+1, len(t.Entry.Rollout.Steps)-1)
 }
-

@@ -21,13 +21,16 @@ type datum struct {
 // count takes an observation in.
 func (g *gauge) count(t *trial, d datum) {
 	x := d.o.value
+	if !(math.Abs(x) <= stats.MaxValue) {
+		return // no measurement; sums of such would overflow
+	}
 	if g.metric.Type == flyball.MetricRate {
 		x = min(1, math.Ceil(max(x, 0)))
 	} else if g.metric.Cap > 0 {
 		x = min(x, g.metric.Cap)
 	}
 	g.Totals[d.arm].Add(x)
-	if !d.weighs || g.unable != "" || t.Broken != "" {
+	if !d.weighs || g.unable != "" {
 		return
 	}
 	if g.Join == unknownJoin {
@@ -193,12 +196,11 @@ func (g *gauge) step(t *trial, before int) {
 	}
 }
 
-// settle draws evidence from the windows that have closed.
+// settle draws the contrast, and looks how things stand.
 func (g *gauge) settle(t *trial) {
-	if g.unable != "" || t.Broken != "" {
+	if g.unable != "" {
 		return
 	}
-	g.closeWindows(t, false)
 	g.Compared.draw(g, t)
 	g.check(t)
 	g.Healthy = g.shown(t)

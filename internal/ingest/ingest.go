@@ -38,7 +38,9 @@ const (
 	waitForExposure = 5 * time.Second  // of an observation whose unit is not known
 	earliest        = 2 * time.Second  // before the unit's exposure, that an observation may lie
 	latest          = 10 * time.Minute // late, beyond which an event only counts in totals
-	seenLately      = time.Minute      // an instance that is silent for longer is gone
+	seenLately      = time.Minute      // an instance that is silent for longer is not counted
+	goneAfter       = time.Hour        // and after this it is forgotten
+	sweepEvery      = 10 * time.Minute
 
 	maxAge    = 24 * time.Hour  // of an event, when it arrives
 	maxFuture = 5 * time.Minute // of an event, when it arrives

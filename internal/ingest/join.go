@@ -56,7 +56,9 @@ func (t *trial) expose(x *exposure) {
 		return
 	}
 	t.Last[arm] = t.Clock
-	t.noteLag(t.Clock - x.t)
+	if t.Clock-x.t <= latest.Microseconds() {
+		t.noteLag(t.Clock - x.t)
+	}
 	i, known := t.index[x.unit]
 	if !known {
 		if i, ok = t.register(x, arm); !ok {

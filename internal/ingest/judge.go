@@ -22,6 +22,7 @@ type Judge struct {
 	ended  []flyball.Evidence // the last words on rollouts that ended, oldest first
 	fleet  fleet
 	strays int64 // entries that could not be read
+	swept  int64 // when instances that are gone were forgotten last
 }
 
 // maxEnded is how many ended rollouts the judge still answers for.
@@ -43,9 +44,13 @@ func (j *Judge) Apply(e store.LogEntry) (breached []string) {
 	j.clock = max(j.clock, micros(e.At)) // a clock that was set back must not turn time back
 	switch e.Kind {
 	case store.KindRollout:
-		j.applyRollout(e)
+		breached = j.applyRollout(e)
 	case store.KindBatch:
 		breached = j.applyBatch(e)
+	}
+	if j.clock-j.swept > sweepEvery.Microseconds() {
+		j.swept = j.clock
+		j.fleet.forget(j.clock - goneAfter.Microseconds())
 	}
 	j.trials = slices.DeleteFunc(j.trials, func(t *trial) bool {
 		over := t.over(j.clock)
@@ -63,40 +68,50 @@ func (j *Judge) bury(t *trial) {
 	j.ended = j.ended[max(0, len(j.ended)-maxEnded):]
 }
 
-func (j *Judge) applyRollout(e store.LogEntry) {
+func (j *Judge) applyRollout(e store.LogEntry) (breached []string) {
 	var body flyball.RolloutRecord
 	if err := json.Unmarshal(e.Body, &body); err != nil || len(body.Rollout.Steps) == 0 {
 		j.strays++
-		return
+		return nil
 	}
+	body.Rollout.Environment = cmp.Or(body.Rollout.Environment, e.Environment)
+	return j.rollout(body)
+}
+
+// rollout begins to judge a rollout, or takes over what it has become.
+func (j *Judge) rollout(body flyball.RolloutRecord) (breached []string) {
 	r := body.Rollout
-	r.Environment = cmp.Or(r.Environment, e.Environment)
-	body.Rollout = r
 	if i := slices.IndexFunc(j.trials, func(t *trial) bool { return t.Entry.Rollout.ID == r.ID }); i >= 0 {
-		guard(j.trials[i], func(t *trial) {
+		return guard(j.trials[i], func(t *trial) {
 			t.advance(j.clock)
 			t.settle()
 			t.change(r)
 		})
-		return
 	}
 	if r.State.Live() && r.State != flyball.RolloutPending && r.At >= 0 && r.At < len(r.Steps) {
 		j.trials = append(j.trials, newTrial(body, j.clock))
 	}
+	return nil
 }
 
 // guard keeps one rollout's trouble from the others: a trial in which
-// something went wrong is not judged any more, and says so.
-func guard(t *trial, f func(*trial)) {
+// something went wrong is not judged any more, and says so. It returns the
+// rollout's id if a guardrail tripped.
+func guard(t *trial, f func(*trial)) (breached []string) {
 	if t.Broken != "" {
-		return
+		return nil
 	}
 	defer func() {
 		if p := recover(); p != nil {
 			t.Broken = fmt.Sprintf("the judge failed on this rollout: %.200v", p)
 		}
 	}()
+	was := t.breached()
 	f(t)
+	if !was && t.breached() {
+		return []string{t.Entry.Rollout.ID}
+	}
+	return nil
 }
 
 func (j *Judge) applyBatch(e store.LogEntry) (breached []string) {
@@ -114,8 +129,7 @@ func (j *Judge) applyBatch(e store.LogEntry) (breached []string) {
 		if t.Entry.Rollout.Environment != e.Environment {
 			continue
 		}
-		was := t.breached()
-		guard(t, func(t *trial) {
+		breached = append(breached, guard(t, func(t *trial) {
 			t.advance(j.clock)
 			if rec.trusted {
 				t.Missing = max(0, t.Missing+missing)
@@ -123,10 +137,7 @@ func (j *Judge) applyBatch(e store.LogEntry) (breached []string) {
 			}
 			t.take(rec)
 			t.settle()
-		})
-		if !was && t.breached() {
-			breached = append(breached, t.Entry.Rollout.ID)
-		}
+		})...)
 	}
 	return breached
 }

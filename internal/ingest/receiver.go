@@ -32,6 +32,9 @@ type Receiver struct {
 	// Committed is called after each commit, so that a judge in the same process
 	// need not poll. It must not block. Nil is allowed.
 	Committed func()
+	// Heard is told of each new batch once it is durable: its contexts, counts
+	// and unknown flags are not in the log. It must not block. Nil is allowed.
+	Heard func(environment string, trusted bool, batch flyball.TelemetryBatch)
 
 	queue chan *arrival
 	idle  chan struct{} // closed when the writer has stopped
@@ -94,6 +97,9 @@ func (r *Receiver) Accept(ctx context.Context, environment string, trusted bool,
 	reply := flyball.TelemetryReply{Duplicate: out.duplicate, Rejected: rejected}
 	if !out.duplicate {
 		reply.Accepted = len(rec.exposures) + len(rec.observations)
+		if r.Heard != nil {
+			r.Heard(environment, trusted, batch)
+		}
 	}
 	reply.FlushAfter = flyball.Duration(r.flushAfter(environment, batch.Instance.ID, now))
 	return reply, nil

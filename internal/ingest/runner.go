@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -161,8 +162,9 @@ func (r *Runner) reign(ctx context.Context, fence int64) error {
 	return g.handOver()
 }
 
-// load reads the last checkpoint. One that cannot be read is told, and the
-// judge begins with what the log still holds.
+// load reads the last checkpoint. Of one that cannot be read, such as that of
+// another release, the number stands: what came before it may have left the log.
+// The evidence of the rollouts that are live then begins anew.
 func (g *reign) load(ctx context.Context) error {
 	return g.db.View(ctx, func(tx *store.Tx) error {
 		seq, state, found, err := tx.Checkpoint(LeaseName)
@@ -173,14 +175,46 @@ func (g *reign) load(ctx context.Context) error {
 		if !found {
 			return nil
 		}
+		g.savedSeq = seq
 		judge, err := Restore(state)
-		if err != nil {
-			g.fail(ctx, fmt.Errorf("the checkpoint at entry %d cannot be read, evidence begins anew: %w", seq, err))
+		if err == nil {
+			g.judge = judge
 			return nil
 		}
-		g.judge, g.savedSeq = judge, seq
-		return nil
+		g.fail(ctx, fmt.Errorf("the checkpoint at entry %d cannot be read, evidence begins anew: %w", seq, err))
+		g.judge.seq, g.judge.clock = seq, micros(time.Now())
+		return g.judge.adopt(tx)
 	})
+}
+
+// adopt begins to judge the rollouts that are live now.
+func (j *Judge) adopt(tx *store.Tx) error {
+	live, err := tx.Rollouts(store.RolloutFilter{Live: true})
+	if err != nil {
+		return err
+	}
+	for _, r := range slices.Backward(live) { // the oldest first
+		c, err := tx.FlagConfig(r.Environment, r.Flag)
+		if err != nil {
+			return err
+		}
+		rec := flyball.RolloutRecord{Rollout: r, Seed: c.Seed}
+		for _, g := range r.Guardrails {
+			rec.Metrics = append(rec.Metrics, flyball.Metric{Key: g.Metric})
+		}
+		for _, s := range r.Success {
+			rec.Metrics = append(rec.Metrics, flyball.Metric{Key: s.Metric})
+		}
+		for i, m := range rec.Metrics {
+			found, err := tx.Metric(m.Key)
+			if err != nil {
+				return err
+			}
+			rec.Metrics[i] = found.Metric
+		}
+		j.rollout(rec)
+	}
+	return nil
 }
 
 // consume applies what is new in the log, and returns how much it was.

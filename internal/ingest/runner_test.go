@@ -51,6 +51,10 @@ func withRollout(t testing.TB, r flyball.Rollout) (*store.DB, string) {
 		if err := tx.InsertFlag(f, "user:ann", epoch); err != nil {
 			return err
 		}
+		c := flyball.FlagConfig{Flag: r.Flag, Enabled: true, OffVariant: "off", Seed: "seed", HashVersion: 2, Default: flyball.Serve{Variant: "off"}}
+		if err := tx.InsertFlagConfig("production", c, 1); err != nil {
+			return err
+		}
 		return tx.InsertRollout(r)
 	})
 	if err != nil {
@@ -315,4 +319,35 @@ func TestTheLogIsTrimmedBehindTheCheckpoint(t *testing.T) {
 	if seq, _ := checkpointed(t, db); seq != s.seq {
 		t.Errorf("checkpoint at %d, log at %d", seq, s.seq)
 	}
+}
+
+// A checkpoint of another release cannot be read. The live rollouts are judged
+// anew, from where the log goes on.
+func TestAnUnreadableCheckpointStartsTheEvidenceAnew(t *testing.T) {
+	s := mixedStage(t)
+	db, _ := withRollout(t, s.rollout)
+	err := db.Update(t.Context(), func(tx *store.Tx) error {
+		for _, m := range s.metrics {
+			if _, err := tx.PutMetric(m, 0); err != nil {
+				return err
+			}
+		}
+		return tx.SaveCheckpoint(LeaseName, 1, []byte("of another release"))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mixed(t, s, seeded(t), 30, func() {})
+	appendLog(t, db, s.log...) // of which the first is behind the checkpoint
+	r := NewRunner(db, "a")
+	told := make(chan error, 1)
+	r.Fail = func(err error) { told <- err }
+	run(t, func(ctx context.Context) { r.Run(ctx) })
+	if err := <-told; err == nil {
+		t.Error("nobody is told")
+	}
+	eventually(t, "evidence", func() bool {
+		e, found, err := r.Evidence(t.Context(), "r1", time.Now())
+		return err == nil && found && e.Joined > 0
+	})
 }

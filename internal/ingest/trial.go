@@ -169,9 +169,14 @@ func (t *trial) advance(clock int64) {
 	}
 }
 
-// settle draws the evidence from what has come in: it is called after each
-// batch, and does its work when a judging window has passed.
+// settle is called after each batch. It closes the judging windows that are
+// due, and no more often than those it draws what takes more time.
 func (t *trial) settle() {
+	for _, g := range t.gauges {
+		if g.unable == "" {
+			g.closeWindows(t, false)
+		}
+	}
 	if t.Clock-t.Settled < stats.JudgingWindow.Microseconds() {
 		return
 	}

@@ -85,6 +85,7 @@ func (g *gauge) closeRequests(t *trial) {
 		g.RequestsRatio.Observe(e)
 	}
 	g.temper()
+	g.check(t)
 }
 
 func (g *gauge) closeAll(t *trial) {

@@ -53,7 +53,7 @@ type option func(*settings)
 type settings struct {
 	database string
 	admin    string // its first token, if the database has one
-	deaf     bool // nobody writes what the receiver queues
+	deaf     bool   // nobody writes what the receiver queues
 	server   func(*api.Server)
 	http     func(*http.Server)
 }
@@ -98,13 +98,16 @@ func open(t testing.TB, options ...option) *house {
 	}
 	h.receiver.Running, h.receiver.Committed = h.service.RolloutRuns, runner.Wake
 	if !set.deaf {
-		h.run(func(ctx context.Context) { h.receiver.Run(ctx) })
+		h.listen()
 	}
 	h.run(func(ctx context.Context) { runner.Run(ctx) })
 	h.run(h.service.Follow)
 	h.serve(log, set)
 	return h
 }
+
+// listen lets the receiver write what it queues.
+func (h *house) listen() { h.run(func(ctx context.Context) { h.receiver.Run(ctx) }) }
 
 // run runs a loop until the test ends.
 func (h *house) run(loop func(context.Context)) {
@@ -162,6 +165,20 @@ type reply struct {
 // never a fault of ours, and a refusal has the shape that refusals have.
 func (h *house) send(method, path, token, body string, headers ...string) reply {
 	h.t.Helper()
+	resp := h.begin(method, path, token, body, headers...)
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	r := reply{resp, data}
+	h.sane(r)
+	return r
+}
+
+// begin sends a request and returns as soon as the answer begins.
+func (h *house) begin(method, path, token, body string, headers ...string) *http.Response {
+	h.t.Helper()
 	var in io.Reader
 	if body != "" {
 		in = strings.NewReader(body)
@@ -176,23 +193,11 @@ func (h *house) send(method, path, token, body string, headers ...string) reply 
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	return h.do(req)
-}
-
-func (h *house) do(req *http.Request) reply {
-	h.t.Helper()
 	resp, err := h.client.Do(req)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(resp.Body)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	r := reply{resp, data}
-	h.sane(r)
-	return r
+	return resp
 }
 
 // sane is what holds of every answer.

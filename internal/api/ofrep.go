@@ -34,8 +34,8 @@ type ofrepFlag struct {
 
 // ofrepContext reads the evaluation context of a request; a body that is
 // absent is an empty context.
-func (s *Server) ofrepContext(w http.ResponseWriter, r *http.Request) (*flyball.EvaluationContext, []byte, error) {
-	body, err := s.readBody(w, r, limitContext)
+func ofrepContext(w http.ResponseWriter, r *http.Request) (*flyball.EvaluationContext, []byte, error) {
+	body, err := readBody(w, r, limitContext)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -64,7 +64,7 @@ func (s *Server) ofrepSingle(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, r, err)
 		return
 	}
-	ec, _, err := s.ofrepContext(w, r)
+	ec, _, err := ofrepContext(w, r)
 	if err != nil {
 		s.ofrepFailure(w, r, key, err)
 		return
@@ -130,7 +130,7 @@ func (s *Server) ofrepBulk(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, r, err)
 		return
 	}
-	ec, canonical, err := s.ofrepContext(w, r)
+	ec, canonical, err := ofrepContext(w, r)
 	if err != nil {
 		if flyball.CodeOf(err) == flyball.Invalid {
 			writeJSON(w, r, http.StatusBadRequest, map[string]any{"errorCode": flyball.ErrorInvalidContext, "errorDetails": err.Error()})

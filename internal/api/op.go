@@ -116,14 +116,14 @@ func (o Operation) PathFields() []string {
 func (o Operation) HasBody() bool { return o.Method != http.MethodGet && o.Method != http.MethodDelete }
 
 // serve answers a request by the capability.
-func (o Operation) serve(s *Server) http.HandlerFunc {
+func (o Operation) serve(s *service.Service) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		body, err := s.readBody(w, r, o.Limit)
+		body, err := readBody(w, r, o.Limit)
 		if err != nil {
 			writeProblem(w, r, err)
 			return
 		}
-		out, err := o.call(r.Context(), s.service, func(into any) error { return o.decode(r, body, into) })
+		out, err := o.call(r.Context(), s, func(into any) error { return o.decode(r, body, into) })
 		if err != nil {
 			writeProblem(w, r, err)
 			return
@@ -136,15 +136,14 @@ func (o Operation) serve(s *Server) http.HandlerFunc {
 	}
 }
 
-// readBody reads a body of at most limit bytes, within a time. One that says
+// readBody reads a body of at most limit bytes. One that says
 // it is longer is refused before any of it is read.
-func (s *Server) readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	tooLarge := flyball.Errorf(flyball.TooLarge, "the request body has more than %d bytes", limit)
 	if r.ContentLength > limit {
 		w.Header().Set("Connection", "close")
 		return nil, tooLarge
 	}
-	defer s.hurry(w)()
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if _, over := errors.AsType[*http.MaxBytesError](err); over {
 		return nil, tooLarge
@@ -152,16 +151,13 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, limit int64) (
 	if err != nil {
 		return nil, flyball.Errorf(flyball.Invalid, "the request body broke off: %v", err)
 	}
+	unhurried(w)
 	return body, nil
 }
 
-// hurry gives a client a while to send its request's body, and returns what
-// ends that: a client that drips keeps nobody waiting.
-func (s *Server) hurry(w http.ResponseWriter) (done func()) {
-	c := http.NewResponseController(w)
-	c.SetReadDeadline(time.Now().Add(s.pace.body))
-	return func() { c.SetReadDeadline(time.Time{}) }
-}
+// unhurried lifts the deadline by which the request must have come, once it
+// has: the answer may take longer, and a read that times out would end it.
+func unhurried(w http.ResponseWriter) { http.NewResponseController(w).SetReadDeadline(time.Time{}) }
 
 // decode reads the input of the capability from path, query and body, and
 // tells everything that is wrong with it at once.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -58,5 +59,51 @@ func TestOpenAPIIsADocumentOfAllRows(t *testing.T) {
 		if doc.Paths[o.Path][strings.ToLower(o.Method)] == nil {
 			t.Errorf("%s %s is missing", o.Method, o.Path)
 		}
+	}
+}
+
+func TestARouteWithoutAPolicyStopsTheProgramBeforeItServes(t *testing.T) {
+	defer func() {
+		if v, _ := recover().(string); !strings.Contains(v, "GET /open") {
+			t.Errorf("it says %q", v)
+		}
+	}()
+	new(Server).route(http.NewServeMux(), "GET /open", policy{}, func(http.ResponseWriter, *http.Request) {})
+	t.Error("it would serve")
+}
+
+// Every reference in the document leads somewhere.
+func TestOpenAPIRefersToNothingThatIsMissing(t *testing.T) {
+	body, err := openAPI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc map[string]any
+	if err := json.Unmarshal(body, &doc); err != nil {
+		t.Fatal(err)
+	}
+	schemas, refs := doc["components"].(map[string]any)["schemas"].(map[string]any), 0
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			if ref, ok := v["$ref"].(string); ok {
+				refs++
+				if schemas[strings.TrimPrefix(ref, "#/components/schemas/")] == nil {
+					t.Errorf("there is no %s", ref)
+				}
+			}
+			for _, part := range v {
+				walk(part)
+			}
+		case []any:
+			for _, part := range v {
+				walk(part)
+			}
+		}
+	}
+	walk(doc)
+	if refs < len(operations) {
+		t.Errorf("there are only %d references", refs)
 	}
 }

@@ -80,7 +80,6 @@ type pace struct {
 	beat    time.Duration // between signs of life of a stream
 	recheck time.Duration // of a stream's token
 	write   time.Duration // that a client has to take an event
-	body    time.Duration // that a client has to send a body
 	spread  time.Duration // over which clients come back after a goodbye
 }
 
@@ -88,7 +87,7 @@ type pace struct {
 // token is looked at again within this one's recheck: both together stay below
 // the five seconds that a revoked token's streams may last.
 var usual = pace{
-	beat: 15 * time.Second, recheck: 2500 * time.Millisecond, write: 10 * time.Second, body: time.Minute, spread: 5 * time.Second,
+	beat: 15 * time.Second, recheck: 2500 * time.Millisecond, write: 10 * time.Second, spread: 5 * time.Second,
 }
 
 // stream sends the ruleset in force and each one that follows, as server-sent
@@ -116,6 +115,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
+	unhurried(w)
 	e := &events{w: w, c: http.NewResponseController(w), within: s.pace.write}
 	e.send("retry: %d\n\n", 1000+rand.IntN(2000))
 	has := parseRulesetID(r.Header.Get("Last-Event-ID"))
@@ -166,22 +166,30 @@ type events struct {
 	err    error
 }
 
-func (e *events) send(format string, args ...any) {
+// send writes a comment, or a field that belongs to no event.
+func (e *events) send(format string, args ...any) { e.write(fmt.Appendf(nil, format, args...)) }
+
+// write writes parts as they are: a ruleset is large, and shared by all who
+// are sent it.
+func (e *events) write(parts ...[]byte) {
 	if e.err != nil {
 		return
 	}
 	e.c.SetWriteDeadline(time.Now().Add(e.within))
-	if _, e.err = fmt.Fprintf(e.w, format, args...); e.err == nil {
-		e.err = e.c.Flush()
+	for _, part := range parts {
+		if _, e.err = e.w.Write(part); e.err != nil {
+			return
+		}
 	}
+	e.err = e.c.Flush()
 }
 
 func (e *events) ruleset(v *service.View, has flyball.RulesetID) {
+	name, data := "ruleset", v.JSON
 	if v.Patch != nil && has == v.From {
-		e.send("event: patch\nid: %s\ndata: %s\n\n", v.ETag(), v.Patch)
-		return
+		name, data = "patch", v.Patch
 	}
-	e.send("event: ruleset\nid: %s\ndata: %s\n\n", v.ETag(), v.JSON)
+	e.write(fmt.Appendf(nil, "event: %s\nid: %s\ndata: ", name, v.ETag()), data, []byte("\n\n"))
 }
 
 // telemetry takes a batch, and acknowledges it once it is durable.
@@ -193,13 +201,12 @@ func (s *Server) telemetry(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, r, flyball.Errorf(flyball.TooLarge, "a batch has at most %d bytes: split it", flyball.MaxBatchBytes))
 		return
 	}
-	done := s.hurry(w)
 	batch, err := ingest.DecodeBatch(r.Body, r.Header.Get("Content-Encoding"), ingest.Limits{})
-	done()
-	ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
-	defer cancel()
 	var reply flyball.TelemetryReply
 	if err == nil {
+		unhurried(w)
+		ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
+		defer cancel()
 		reply, err = s.receiver.Accept(ctx, p.Environment, p.Kind == flyball.TokenSDK, batch)
 	}
 	if err != nil {

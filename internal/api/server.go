@@ -60,7 +60,7 @@ func New(o Options) *Server {
 	}
 	mux := http.NewServeMux()
 	for _, op := range operations {
-		s.route(mux, op.Method+" "+op.Path, policy{access: op.Access}, op.serve(s))
+		s.route(mux, op.Method+" "+op.Path, policy{access: op.Access}, op.serve(s.service))
 	}
 	openAPI()
 	s.route(mux, "GET /api/v1/openapi.json", policy{public: true}, s.openAPI)
@@ -218,7 +218,8 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 func HTTPServer(handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 60 * time.Second,
-		WriteTimeout:   2 * time.Minute, // save for streams, which have a deadline for each event
+		ReadTimeout:    time.Minute,     // of a request with its body
+		WriteTimeout:   2 * time.Minute, // of an answer, save for streams, which have a deadline for each event
 		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}
 }

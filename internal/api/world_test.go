@@ -138,6 +138,7 @@ func useCases(h *house) map[string]useCase {
 			want: map[string]any{"default.variant": "new", "default.split": nil}},
 		"configure_flag": {in: in(search).with("enabled", true).with("default", fields{"variant": "old"}), bumps: one, action: "flag.configure", version: "environments/production/version",
 			want: map[string]any{"rules": nil, "default.variant": "old", "offVariant": "old"}},
+		"list_rules": {in: fields{"key": search, "environment": "production"}, want: map[string]any{"rules.#": 2.0, "rules.1.id": "canada"}},
 		"add_rule": {in: in(search).with("before", "canada").with("rule", fields{"id": "france", "if": country("FR"), "serve": half}), bumps: one, action: "rule.add", version: "environments/production/version",
 			want: map[string]any{"rules.1.id": "france", "rules.#": 3.0}},
 		"update_rule": {in: in(search).with("id", "staff").with("rule", fields{"id": "staff", "if": country("FR"), "serve": half, "notBefore": "2026-11-21T19:00:00+02:00"}), bumps: one, action: "rule.update", version: "environments/production/version",

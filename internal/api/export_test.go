@@ -1,0 +1,14 @@
+package api
+
+import "time"
+
+// What the server does by the clock, for tests that do not wait so long.
+
+func (s *Server) Beat(every time.Duration)    { s.pace.beat = every }
+func (s *Server) Recheck(every time.Duration) { s.pace.recheck = every }
+func (s *Server) Write(within time.Duration)  { s.pace.write = within }
+func (s *Server) Most(streams int64)          { s.maximum = streams }
+func (s *Server) Streams() int64              { return s.streams.Load() }
+
+// UsualRecheck returns how often a stream's token is looked at in earnest.
+func UsualRecheck() time.Duration { return usual.recheck }

@@ -1,0 +1,258 @@
+package api_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/flyballdev/flyball"
+	"github.com/flyballdev/flyball/internal/store"
+)
+
+// batch is one that is good, sent now.
+func batch(id string, more fields) fields {
+	f := fields{"batch": "batch-of-" + id, "seq": 1, "sentAt": time.Now().Format(time.RFC3339Nano), "instance": fields{"id": "instance-1"}}
+	for k, v := range more {
+		f = f.with(k, v)
+	}
+	return f
+}
+
+func ago(d time.Duration) string { return time.Now().Add(-d).Format(time.RFC3339Nano) }
+
+func observed(at string) fields {
+	return fields{"t": at, "metric": "shop.errors", "unit": "user-1", "value": 1}
+}
+
+func exposed(at string) fields {
+	return fields{"t": at, "flag": fast, "variant": "on", "unit": "user-1", "rollout": "r", "step": 0, "version": 1}
+}
+
+func (h *house) tell(token string, f fields, headers ...string) reply {
+	h.t.Helper()
+	data, err := json.Marshal(f)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return h.send("POST", "/sdk/v1/telemetry", token, string(data), headers...)
+}
+
+func (h *house) sdk() string {
+	h.t.Helper()
+	return h.token(fields{"kind": "sdk", "name": "s", "environment": "production"})
+}
+
+// logged returns how many entries the telemetry log has.
+func (h *house) logged() (n int64) {
+	h.t.Helper()
+	err := h.db.View(h.t.Context(), func(tx *store.Tx) (err error) {
+		n, err = tx.LogHead()
+		return err
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return n
+}
+
+func (r reply) acknowledged(t testing.TB) (a flyball.TelemetryReply) {
+	t.Helper()
+	if err := json.Unmarshal(r.body, &a); err != nil {
+		t.Fatalf("%v: %s", err, r.body)
+	}
+	return a
+}
+
+func TestABatchCountsOnceHoweverOftenItArrives(t *testing.T) {
+	t.Parallel()
+	h := furnished(t)
+	sdk, before := h.sdk(), h.logged()
+	b := batch("once", fields{"observations": []fields{observed(ago(0)), observed(ago(time.Second))}, "exposures": []fields{exposed(ago(2 * time.Second))}})
+	first := h.tell(sdk, b).want(t, 202).acknowledged(t)
+	if first.Accepted != 3 || first.Duplicate || first.FlushAfter.Std() != 250*time.Millisecond {
+		t.Errorf("%+v", first)
+	}
+	for range 3 {
+		if again := h.tell(sdk, b).want(t, 202).acknowledged(t); again.Accepted != 0 || !again.Duplicate {
+			t.Errorf("%+v", again)
+		}
+	}
+	zip, _ := json.Marshal(b)
+	if again := h.send("POST", "/sdk/v1/telemetry", sdk, string(zipped(zip)), "Content-Encoding", "gzip").want(t, 202).acknowledged(t); !again.Duplicate {
+		t.Errorf("%+v", again)
+	}
+	if n := h.logged() - before; n != 1 {
+		t.Errorf("%d entries are in the log", n)
+	}
+	// The same id elsewhere is another batch.
+	staging := h.token(fields{"kind": "sdk", "name": "s", "environment": "staging"})
+	if other := h.tell(staging, b).want(t, 202).acknowledged(t); other.Duplicate {
+		t.Errorf("%+v", other)
+	}
+}
+
+func TestABadItemIsToldByItsIndexAndTheOthersCount(t *testing.T) {
+	t.Parallel()
+	h := furnished(t)
+	sdk, now := h.sdk(), ago(0)
+	year := 365 * 24 * time.Hour
+	raw := func(s string) any { return json.RawMessage(s) }
+	r := h.tell(sdk, batch("mixed", fields{
+		"observations": []any{
+			observed(now), observed(ago(year)), observed(ago(-year)), observed(now).with("value", "many"), observed("today"),
+			observed(now).with("metric", nil), observed(now).with("unit", nil), raw(`7`), raw(`{"t":"` + now + `","metric":"m","unit":"u","value":1e999}`),
+			observed(now).with("metric", "nobody.made.it"), observed(now).with("unit", strings.Repeat("x", 2000)), raw(`null`), observed(now).with("colour", "green"),
+			observed(now).with("value", "NaN"),
+		},
+		"exposures":    []any{exposed(now), exposed(now).with("step", -1), exposed(now).with("flag", "nobody.made.it"), exposed(ago(year)), exposed(now).with("rollout", "")},
+		"unknownFlags": []string{"typo.flag"}, "counts": []fields{{"flag": fast, "variant": "on", "n": 4812, "from": now, "to": now}},
+		"contexts": []fields{{"t": now, "unit": "user-1", "attributes": fields{"country": "CA"}}}, "of a later version": fields{"x": 1},
+	})).want(t, 200).acknowledged(t)
+	got := map[string][]int{}
+	for _, x := range r.Rejected {
+		got[x.List] = append(got[x.List], x.Index)
+		if x.Why == "" {
+			t.Errorf("%s[%d] is rejected without a word", x.List, x.Index)
+		}
+	}
+	want := map[string]string{"observations": "[1 2 3 4 5 6 7 8 10 11 13]", "exposures": "[1 3 4]"}
+	for list, indexes := range want {
+		if fmt.Sprint(got[list]) != indexes {
+			t.Errorf("of the %s it rejects %v, want %s", list, got[list], indexes)
+		}
+	}
+	if r.Accepted != 14-11+5-3 {
+		t.Errorf("it accepts %d", r.Accepted)
+	}
+}
+
+func TestASendersClockIsCorrected(t *testing.T) {
+	t.Parallel()
+	h := furnished(t)
+	const wrong = 40 * 24 * time.Hour
+	r := h.tell(h.sdk(), batch("clock", fields{"sentAt": ago(wrong), "observations": []fields{observed(ago(wrong + time.Second)), observed(ago(0))}})).want(t, 200).acknowledged(t)
+	if r.Accepted != 1 || len(r.Rejected) != 1 || r.Rejected[0].Index != 1 {
+		t.Errorf("%+v", r)
+	}
+	for i, at := range []string{"0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "1677-01-01T00:00:00Z"} {
+		h.tell(h.sdk(), batch(fmt.Sprint("clock", i), fields{"sentAt": at, "observations": []fields{observed(at), observed(ago(0))}}))
+	}
+}
+
+func TestABadEnvelopeIsRefusedAsAWhole(t *testing.T) {
+	t.Parallel()
+	h := furnished(t)
+	sdk, before := h.sdk(), h.logged()
+	for what, f := range map[string]fields{
+		"batch":       batch("x", fields{"batch": "short"}),
+		"seq":         batch("x", fields{"seq": -1}),
+		"instance.id": batch("x", fields{"instance": fields{"id": ""}}),
+		"dropped":     batch("x", fields{"dropped": fields{"exposures": -1}}),
+	} {
+		if got := h.tell(sdk, f).want(t, 422).fields(t); len(got) != 1 || got[0] != what {
+			t.Errorf("it blames %q, want %s", got, what)
+		}
+	}
+	if got := h.tell(sdk, fields{}).want(t, 422).fields(t); len(got) != 2 {
+		t.Errorf("of an empty batch it blames %q", got)
+	}
+	if h.logged() != before {
+		t.Error("something was kept")
+	}
+}
+
+func TestCompressedTelemetryIsBounded(t *testing.T) {
+	t.Parallel()
+	h := furnished(t)
+	sdk, before := h.sdk(), h.logged()
+	send := func(body []byte, encoding string) reply {
+		t.Helper()
+		return h.send("POST", "/sdk/v1/telemetry", sdk, string(body), "Content-Encoding", encoding)
+	}
+	good, _ := json.Marshal(batch("zip", nil))
+	whole := zipped(good)
+	send(whole, "gzip").want(t, 202)
+	send(whole[:len(whole)/2], "gzip").want(t, 422)
+	send(whole[:12], "gzip").want(t, 422)
+	send(good, "gzip").want(t, 422)
+	send(whole, "").want(t, 422)
+	send(whole, "br").want(t, 422)
+	bad := bytes.Clone(whole)
+	bad[len(bad)-5] ^= 0xff // its checksum
+	send(bad, "gzip").want(t, 422)
+	spaces := bytes.Repeat([]byte(" "), 64<<20)
+	send(zipped(append(spaces, good...)), "gzip").want(t, 413)
+	send(zipped(zipped(append(spaces, good...))), "gzip").want(t, 422) // a bomb in a bomb is no JSON
+	if n := h.logged() - before; n != 1 {
+		t.Errorf("%d entries are in the log", n)
+	}
+}
+
+func TestTelemetryBeyondTheQueueIsToldToComeLater(t *testing.T) {
+	t.Parallel()
+	h := open(t, deaf)
+	sdk := h.sdk()
+	var waiting sync.WaitGroup
+	full := make(chan struct{})
+	var once sync.Once
+	for i := range 4096 + 200 {
+		waiting.Go(func() {
+			_, err := h.receiver.Accept(t.Context(), "production", true, flyball.TelemetryBatch{Batch: fmt.Sprintf("batch-%04d", i), Instance: flyball.InstanceInfo{ID: "i"}})
+			if flyball.CodeOf(err) == flyball.Overloaded && err != nil {
+				once.Do(func() { close(full) })
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	<-full
+	r := h.tell(sdk, batch("late", nil)).want(t, 429)
+	if r.Header.Get("Retry-After") != "2" || r.problem(t).Code != flyball.Overloaded {
+		t.Errorf("it says %s, Retry-After %s", r.body, r.Header.Get("Retry-After"))
+	}
+	h.listen()
+	waiting.Wait()
+	if late := h.tell(sdk, batch("late", nil)).want(t, 202).acknowledged(t); late.Duplicate {
+		t.Error("what was refused had been kept")
+	}
+}
+
+func TestTelemetryBecomesEvidenceAndShowsTheFleet(t *testing.T) {
+	t.Parallel()
+	h := furnished(t)
+	sdk := h.sdk()
+	live := h.must("get_rollout", fields{"id": fast})
+	head, _ := h.service.Published("production")
+	var exposures []fields
+	for i, variant := range []string{"on", "off", "off"} {
+		exposures = append(exposures, exposed(ago(0)).with("rollout", live.read(t, "id")).with("unit", fmt.Sprint("user-", i)).with("variant", variant))
+	}
+	h.tell(sdk, batch("a", fields{"exposures": exposures, "applied": fields{"epoch": head.ID().Epoch, "version": head.ID().Version}})).want(t, 202)
+	h.tell(sdk, batch("b", fields{"instance": fields{"id": "instance-2"}, "applied": fields{"epoch": 1, "version": 1}})).want(t, 202)
+	eventually(t, "the rollout has three units", func() bool {
+		r := h.must("get_rollout", fields{"id": fast})
+		return r.read(t, "evidence.units.treatment") == 1.0 && r.read(t, "evidence.units.control") == 2.0
+	})
+	fleet := h.must("get_fleet", fields{"environment": "production"})
+	if fleet.read(t, "instances") != 2.0 || fleet.read(t, "converged") != 1.0 || fleet.read(t, "behind.0.id") != "instance-2" {
+		t.Errorf("the fleet is %s", fleet.body)
+	}
+}
+
+func TestABrowserMaySendTelemetry(t *testing.T) {
+	t.Parallel()
+	h := furnished(t)
+	client := h.token(fields{"kind": "client", "name": "c", "environment": "production"})
+	r := h.tell(client, batch("a", nil), "Origin", "https://shop.example").want(t, 202)
+	if r.Header.Get("Access-Control-Allow-Origin") != "*" {
+		t.Error("a page may not read the answer")
+	}
+	pre := h.send("OPTIONS", "/sdk/v1/telemetry", "", "", "Origin", "https://shop.example", "Access-Control-Request-Method", "POST").want(t, 204)
+	if allowed := pre.Header.Get("Access-Control-Allow-Headers"); !strings.Contains(allowed, "Authorization") || !strings.Contains(allowed, "Content-Encoding") {
+		t.Errorf("a page may send %s", allowed)
+	}
+}

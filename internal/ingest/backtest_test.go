@@ -132,20 +132,21 @@ func TestABacktestCrossesALongGap(t *testing.T) {
 func TestCSVAndJSONSayTheSame(t *testing.T) {
 	p, m := failuresPlan()
 	asJSON := recorded(t, 12*time.Minute, func(_ time.Duration, treated bool) float64 { return 0.2 })
-	csv := "t,kind,flag,variant,unit,metric,value,country\n"
+	var csv strings.Builder
+	csv.WriteString("t,kind,flag,variant,unit,metric,value,country\n")
 	for l := range strings.Lines(asJSON) {
 		var r historyRecord
 		if err := json.Unmarshal([]byte(l), &r); err != nil {
 			t.Fatal(err)
 		}
 		if x := r.Exposure; x != nil {
-			csv += fmt.Sprintf("%s,exposure,checkout,%s,%s,,,\"CA\"\n", r.T.Format(time.RFC3339Nano), x.Variant, x.Unit)
+			fmt.Fprintf(&csv, "%s,exposure,checkout,%s,%s,,,\"CA\"\n", r.T.Format(time.RFC3339Nano), x.Variant, x.Unit)
 		} else {
-			csv += fmt.Sprintf("%s,observation,,,%s,failures,%g,CA\n", r.T.Format(time.RFC3339Nano), r.Observation.Unit, r.Observation.Value)
+			fmt.Fprintf(&csv, "%s,observation,,,%s,failures,%g,CA\n", r.T.Format(time.RFC3339Nano), r.Observation.Unit, r.Observation.Value)
 		}
 	}
 	_, _, a, exitA := decisions(t, p, m, asJSON, BacktestOptions{JudgeOnly: true})
-	_, _, b, exitB := decisions(t, p, m, csv, BacktestOptions{JudgeOnly: true})
+	_, _, b, exitB := decisions(t, p, m, csv.String(), BacktestOptions{JudgeOnly: true})
 	x, _ := json.Marshal(a)
 	y, _ := json.Marshal(b)
 	if string(x) != string(y) || exitA != exitB || exitA != ExitHealthy {

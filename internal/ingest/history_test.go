@@ -129,6 +129,7 @@ func judged(t testing.TB, plan, metrics string, history io.Reader, o BacktestOpt
 // The published finding is that seven-day retention fell, and nothing else is
 // shown.
 func TestCookieCatsLosesSevenDayRetention(t *testing.T) {
+	t.Parallel()
 	file := data(t, "cookie_cats/cookie_cats.csv.gz")
 	history := converted(t, "cookiecats", file)
 	share := BacktestOptions{JudgeOnly: true, SharePPM: 500_000}
@@ -160,6 +161,9 @@ func TestCookieCatsLosesSevenDayRetention(t *testing.T) {
 		t.Errorf("units %+v", u)
 	}
 
+	if testing.Short() {
+		return
+	}
 	for _, plan := range []string{"cookiecats.retention1.yaml", "cookiecats.rounds.yaml"} {
 		unsure(t, plan, run(plan, history))
 	}
@@ -176,6 +180,7 @@ func unsure(t *testing.T, what string, j judgement) {
 }
 
 func TestUdacityFindsNothingAndCountsTheCrossed(t *testing.T) {
+	t.Parallel()
 	history := converted(t, "udacity", data(t, "udacity_ab/ab_data_sorted.csv.gz"))
 	j := judged(t, "udacity.yaml", "udacity.metrics.yaml", bytes.NewReader(history), BacktestOptions{JudgeOnly: true, SharePPM: 500_000})
 	s := j.end.Summary
@@ -195,13 +200,14 @@ func TestUdacityFindsNothingAndCountsTheCrossed(t *testing.T) {
 // Every fault that multiplies errors or latency is aborted, and random splits of
 // healthy requests are not.
 func TestNezhaFaultsAbortAndCleanSplitsDoNot(t *testing.T) {
+	t.Parallel()
 	requests, faults := data(t, "nezha/requests_2022-08-22.csv.gz"), data(t, "nezha/faults.csv")
 	canary := func(history []byte) judgement {
 		return judged(t, "nezha.yaml", "nezha.metrics.yaml", bytes.NewReader(history), BacktestOptions{})
 	}
 	harmful := 0
 	for fault := 1; fault <= 24; fault++ {
-		if testing.Short() && fault > 6 {
+		if testing.Short() && fault > 2 {
 			break
 		}
 		history, err := tryConvert("nezha", "-fault", strconv.Itoa(fault), requests, faults)

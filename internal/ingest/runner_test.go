@@ -160,6 +160,7 @@ func TestARestoredJudgeIsBitForBitTheSame(t *testing.T) {
 // A judge that is killed at any moment ends with the very bits of one that
 // never stopped: each entry counts once.
 func TestAKilledJudgeCountsEachEntryOnce(t *testing.T) {
+	t.Parallel()
 	rng := seeded(t)
 	s := mixedStage(t)
 	db, path := withRollout(t, s.rollout)
@@ -281,6 +282,7 @@ func TestABreachIsToldAtOnceAndEvidenceReachesOtherNodes(t *testing.T) {
 
 // A runner that lost its lease must not write, nor pass for the judge.
 func TestARunnerThatLostItsLeaseStops(t *testing.T) {
+	t.Parallel()
 	s := mixedStage(t)
 	db, _ := withRollout(t, s.rollout)
 	appendLog(t, db, s.log...)
@@ -308,6 +310,7 @@ func TestARunnerThatLostItsLeaseStops(t *testing.T) {
 
 // What is behind the checkpoint leaves the log.
 func TestTheLogIsTrimmedBehindTheCheckpoint(t *testing.T) {
+	t.Parallel()
 	s := mixedStage(t)
 	db, _ := withRollout(t, s.rollout)
 	mixed(t, s, seeded(t), 700, func() {})

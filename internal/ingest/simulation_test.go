@@ -65,6 +65,7 @@ func play(p flyball.RolloutPlan, metrics []flyball.Metric, all []happening, step
 // moved units into treatment only as they are seen again would compare those who
 // are there with those who have long left.
 func TestHealthyRampsDoNotTripWhileUsersComeAndGo(t *testing.T) {
+	t.Parallel()
 	rng := seeded(t)
 	p, m := guarded(plan(10_000, 50_000, 200_000, 500_000), flyball.Margin{Relative: 0.05}, errorsByUnit)
 	steps := []time.Duration{5 * time.Minute, 10 * time.Minute, 15 * time.Minute}
@@ -96,6 +97,7 @@ func TestHealthyRampsDoNotTripWhileUsersComeAndGo(t *testing.T) {
 // Errors become more by the minute while the treatment grows: raw counts over
 // steps would show that as the treatment's doing.
 func TestHealthyRampsDoNotTripWhileTheBaselineRises(t *testing.T) {
+	t.Parallel()
 	rng := seeded(t)
 	metric := errorsByUnit
 	metric.Window = flyball.Duration(time.Minute)
@@ -175,6 +177,7 @@ func TestAFaultIsFoundSoonWhereManyInstancesSend(t *testing.T) {
 // Some users make most of the traffic, and some fail or are slow by themselves:
 // by request that would look like an effect.
 func TestBusyUsersDoNotTripAHealthyRollout(t *testing.T) {
+	t.Parallel()
 	rng := seeded(t)
 	failures := flyball.Metric{Key: "failures", Type: flyball.MetricRate, Better: flyball.BetterLower, Analysis: flyball.AnalysisRequest}
 	latency := flyball.Metric{Key: "latency", Type: flyball.MetricMean, Better: flyball.BetterLower, Analysis: flyball.AnalysisRequest}

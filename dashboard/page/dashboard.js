@@ -5,6 +5,7 @@ import { interval, number, progress, serving, share, span } from "./numbers.js";
 
 const byId = (id) => document.getElementById(id);
 const most = 200; // flags shown at a time
+const justEnded = 3_600_000; // for so long a rollout that ended is shown
 
 // el makes an element. Children that are strings become text.
 function el(tag, properties = {}, ...children) {
@@ -112,7 +113,9 @@ function rolloutCard() {
     say(state, e ? `${r.state}, ${e.verdict}` : r.state);
     const step = r.steps[r.at];
     const lease = r.leaseUntil ? `, leased for ${span(Date.parse(r.leaseUntil) - Date.now())} more` : "";
-    say(now, `Step ${r.at + 1} of ${r.steps.length}: ${r.treatment} to ${share(step.ppm)} in place of ${r.control}, for ${span(Date.now() - Date.parse(r.steppedAt))} (held ${step.hold} at least)${lease}`);
+    kill.hidden = Boolean(r.endedAt);
+    if (r.endedAt) say(now, `Ended ${span(Date.now() - Date.parse(r.endedAt))} ago, at ${share(step.ppm)} of ${r.treatment} in place of ${r.control}`);
+    else say(now, `Step ${r.at + 1} of ${r.steps.length}: ${r.treatment} to ${share(step.ppm)} in place of ${r.control}, for ${span(Date.now() - Date.parse(r.steppedAt))} (held ${step.hold} at least)${lease}`);
     keep(steps, r.steps.map((s, i) => ({ ...s, i, at: r.at })), (s) => s.i, stepItem);
     say(why, [r.why, e?.why].filter(Boolean).join("; "));
     const metrics = [...(e?.guardrails ?? []).map((m) => ({ ...m, role: "guardrail" })), ...(e?.success ?? []).map((m) => ({ ...m, role: "success" }))];
@@ -274,8 +277,9 @@ async function poll() {
   if (!token()) return;
   const mine = ++round;
   try {
-    const [{ rollouts }, { entries }] = await Promise.all([call("/api/v1/rollouts?live=true"), call("/api/v1/audit?limit=30")]);
-    const live = await Promise.all(rollouts.map((r) => call(`/api/v1/rollouts/${encodeURIComponent(r.id)}`)));
+    const [live, latest, { entries }] = await Promise.all([call("/api/v1/rollouts?live=true"), call("/api/v1/rollouts?limit=10"), call("/api/v1/audit?limit=30")]);
+    const ended = latest.rollouts.filter((r) => Date.now() - Date.parse(r.endedAt) < justEnded);
+    const rollouts = await Promise.all([...live.rollouts, ...ended].map((r) => call(`/api/v1/rollouts/${encodeURIComponent(r.id)}`)));
     const head = String(entries[0]?.seq ?? 0);
     if (head !== seen) {
       const [all, where] = await Promise.all([call("/api/v1/flags"), call("/api/v1/environments")]);
@@ -286,8 +290,8 @@ async function poll() {
       seen = head;
     }
     if (mine !== round || !token()) return;
-    byId("no-rollouts").hidden = live.length > 0;
-    keep(byId("rollouts"), live, (r) => r.id, rolloutCard);
+    byId("no-rollouts").hidden = rollouts.length > 0;
+    keep(byId("rollouts"), rollouts, (r) => r.id, rolloutCard);
     keep(byId("audit"), entries, (e) => e.seq, auditItem);
     say(byId("connection"), "");
   } catch (problem) {

@@ -42,10 +42,6 @@ func document() *huma.OpenAPI {
 
 // entry is the row's part of the OpenAPI document.
 func (o Operation) entry() *huma.Operation {
-	noun, _, _ := strings.Cut(strings.TrimPrefix(o.Command, "rollout "), " ")
-	if noun == "" {
-		noun = o.Name
-	}
 	e := &huma.Operation{
 		OperationID: o.Name, Method: o.Method, Path: o.Path, Summary: o.Summary,
 		Tags:      []string{strings.Split(strings.TrimPrefix(o.Path, "/api/v1/"), "/")[0]},

@@ -124,7 +124,7 @@ func (a *App) start(ctx context.Context, c Config) error {
 	a.run("judge", func(ctx context.Context) { runner.Run(ctx) })
 	a.run("rollout controller", controller.Run)
 	if c.WebhookURL != "" {
-		follower, err := webhook(c, svc, a.log)
+		follower, err := webhook(c, svc, runner, a.log)
 		if err != nil {
 			return err
 		}
@@ -192,8 +192,9 @@ func holder() string {
 	return fmt.Sprintf("%s/%d/%d", host, os.Getpid(), time.Now().UnixNano())
 }
 
-// webhook returns what tells the configured URL of each change.
-func webhook(c Config, svc *service.Service, log *slog.Logger) (*notify.Follower, error) {
+// webhook returns what tells the configured URL of each change. Of several
+// processes, the one that is the judge tells.
+func webhook(c Config, svc *service.Service, runner *ingest.Runner, log *slog.Logger) (*notify.Follower, error) {
 	reach := notify.Public
 	if c.WebhookLocal {
 		reach = notify.Local
@@ -202,6 +203,9 @@ func webhook(c Config, svc *service.Service, log *slog.Logger) (*notify.Follower
 		URL: c.WebhookURL, Secret: c.WebhookSecret, Client: notify.NewClient(reach),
 		Load: svc.Told, Save: svc.SetTold,
 		Source: func(ctx context.Context, after int64, limit int) ([]flyball.AuditEntry, error) {
+			if _, ok := runner.Fence(); !ok {
+				return nil, nil
+			}
 			found, err := svc.ListAudit(service.AsController(ctx), service.ListAudit{After: after, Limit: limit})
 			return found.Entries, err
 		},

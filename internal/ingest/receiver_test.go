@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/flyballdev/flyball"
+	"github.com/flyballdev/flyball/internal/pgtest"
 	"github.com/flyballdev/flyball/internal/store"
 )
 
@@ -73,7 +74,18 @@ func logOf(t testing.TB, db *store.DB) (all []store.LogEntry) {
 }
 
 func TestABatchCountsOnceHoweverOftenItComes(t *testing.T) {
-	db := openStore(t)
+	t.Run("sqlite", func(t *testing.T) { countsOnce(t, openStore(t)) })
+	t.Run("postgres", func(t *testing.T) {
+		db, err := store.Open(t.Context(), pgtest.URL(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { db.Close() })
+		countsOnce(t, db)
+	})
+}
+
+func countsOnce(t *testing.T, db *store.DB) {
 	r := started(t, db)
 	var wg sync.WaitGroup
 	var mu sync.Mutex

@@ -174,17 +174,24 @@ func TestASlowBodyIsNotWaitedFor(t *testing.T) {
 	}
 }
 
-func TestALargeSegmentIsTaken(t *testing.T) {
+func TestLargeSegmentsAreTakenUntilNoSDKWouldTakeTheRuleset(t *testing.T) {
 	t.Parallel()
 	h := furnished(t)
 	many := make([]string, 100_000)
 	for i := range many {
-		many[i] = fmt.Sprintf("%078d", i) // 8 MB of JSON
+		many[i] = fmt.Sprintf("%083d", i) // 8.6 MB of JSON
 	}
-	h.must("create_segment", fields{"key": "crowd", "owner": "default", "include": many, "reason": "a test"})
-	r := h.must("get_segment", fields{"key": "crowd"})
-	if r.read(t, "include.#") != 100_000.0 {
-		t.Errorf("it holds %v keys", r.read(t, "include.#"))
+	for i, status := range []int{200, 413} {
+		key := fmt.Sprint("crowd-", i)
+		made := h.must("create_segment", fields{"key": key, "owner": "default", "include": many, "reason": "a test"})
+		if made.read(t, "include.#") != 100_000.0 {
+			t.Errorf("it holds %v keys", made.read(t, "include.#"))
+		}
+		before := h.state()
+		h.call(h.admin, "add_rule", in(search).with("rule", rule(key, fields{"segment": key}, fields{"variant": "new"}))).want(t, status)
+		if after := h.state(); status != 200 && after != before {
+			t.Errorf("it changed something: %+v, before %+v", after, before)
+		}
 	}
 	h.unchanged(func() {
 		r := h.call(h.admin, "create_segment", fields{"key": "more", "owner": "default", "include": append(many, "one"), "reason": "a test"})

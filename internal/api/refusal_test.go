@@ -179,22 +179,3 @@ func TestTheServeUnderALiveRolloutStandsStill(t *testing.T) {
 		})
 	}
 }
-
-func TestARulesetThatNoSDKWouldTakeIsNeverPublished(t *testing.T) {
-	t.Parallel()
-	h := furnished(t)
-	many := make([]string, 80_000)
-	for i := range many {
-		many[i] = fmt.Sprintf("%090d", i)
-	}
-	for i := range 3 {
-		key := fmt.Sprintf("crowd-%d", i)
-		h.must("create_segment", fields{"key": key, "owner": "default", "include": many, "reason": "a test"})
-		add := in(search).with("rule", rule(key, fields{"segment": key}, fields{"variant": "new"}))
-		if i < 2 {
-			h.must("add_rule", add)
-			continue
-		}
-		h.unchanged(func() { h.call(h.admin, "add_rule", add).want(t, 413) })
-	}
-}

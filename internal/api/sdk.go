@@ -151,11 +151,16 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func parseRulesetID(s string) (id flyball.RulesetID) {
+// parseRulesetID reads the id of a stream's event; what is none is the id that
+// comes before all rulesets.
+func parseRulesetID(s string) flyball.RulesetID {
 	epoch, version, _ := strings.Cut(s, ".")
-	id.Epoch, _ = strconv.ParseInt(epoch, 10, 64)
-	id.Version, _ = strconv.ParseInt(version, 10, 64)
-	return id
+	e, err := strconv.ParseInt(epoch, 10, 64)
+	v, errVersion := strconv.ParseInt(version, 10, 64)
+	if err != nil || errVersion != nil {
+		return flyball.RulesetID{}
+	}
+	return flyball.RulesetID{Epoch: e, Version: v}
 }
 
 // events writes server-sent events, each within a deadline.

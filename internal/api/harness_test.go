@@ -38,6 +38,8 @@ type house struct {
 	http     *http.Server
 	client   *http.Client
 	ends     []func() // in the order in which they began
+
+	complaints complaints
 }
 
 // end stops the house; a second time it does nothing.
@@ -77,7 +79,8 @@ func open(t testing.TB, options ...option) *house {
 	h := &house{ends: []func(){func() { db.Close() }}, t: t, db: db, receiver: ingest.NewReceiver(db), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 50}}}
 	t.Cleanup(h.end)
 	runner := ingest.NewRunner(db, t.Name())
-	log := slog.New(&complaints{t: t})
+	log := slog.New(&h.complaints)
+	h.ends = append(h.ends, func() { h.complaints.tell(t) })
 	h.service, err = service.New(t.Context(), db, service.Options{
 		Log: log, Judgeable: ingest.Supported, Changed: runner.Wake,
 		Evidence: func(ctx context.Context, id string) (flyball.Evidence, bool, error) {
@@ -135,11 +138,11 @@ func (h *house) serve(log *slog.Logger, set settings) {
 	h.ends = append(h.ends, func() { h.http.Close(); h.client.CloseIdleConnections() })
 }
 
-// complaints fails a test when the server logs an error: a fault of ours.
+// complaints are the errors that the server logs: faults of ours, that fail
+// the test.
 type complaints struct {
-	slog.TextHandler
-	t  testing.TB
-	mu sync.Mutex
+	mu  sync.Mutex
+	all []string
 }
 
 func (c *complaints) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelError }
@@ -151,8 +154,18 @@ func (c *complaints) Handle(_ context.Context, r slog.Record) error {
 	defer c.mu.Unlock()
 	var b strings.Builder
 	r.Attrs(func(a slog.Attr) bool { fmt.Fprintf(&b, " %s=%v", a.Key, a.Value); return true })
-	c.t.Errorf("the server complains: %s%s", r.Message, b.String())
+	c.all = append(c.all, r.Message+b.String())
 	return nil
+}
+
+// tell fails a test for what was complained of since it was told last.
+func (c *complaints) tell(t testing.TB) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, complaint := range c.all {
+		t.Errorf("the server complains: %s", complaint)
+	}
+	c.all = nil
 }
 
 // A reply is a response that was read to its end.
@@ -395,7 +408,7 @@ func (h *house) state() (s state) {
 	h.t.Helper()
 	for env, v := range map[string]*int64{"production": &s.Production, "development": &s.Development, "staging": &s.Staging} {
 		if p, err := h.service.Published(env); err == nil {
-			*v = p.Doc.Version
+			*v = p.ID().Version
 		}
 	}
 	err := h.db.View(h.t.Context(), func(tx *store.Tx) error {

@@ -142,8 +142,8 @@ func (s *Server) ofrepBulk(w http.ResponseWriter, r *http.Request) {
 	out := struct {
 		Flags    []ofrepFlag    `json:"flags"`
 		Metadata map[string]any `json:"metadata"`
-	}{Flags: []ofrepFlag{}, Metadata: map[string]any{"version": head.Doc.Version, "flagSetId": p.Environment}}
-	for _, f := range head.Doc.Flags {
+	}{Flags: []ofrepFlag{}, Metadata: map[string]any{"version": head.Doc().Version, "flagSetId": p.Environment}}
+	for _, f := range head.Doc().Flags {
 		if visible(p, head.Compiled, f.Key) {
 			out.Flags = append(out.Flags, ofrepAnswer(f.Key, head.Compiled.Evaluate(f.Key, ec, time.Now, nil), p))
 		}

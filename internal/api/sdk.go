@@ -41,10 +41,10 @@ func (s *Server) ruleset(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.Set("Content-Type", "application/json")
-	body := v.JSON
+	body := v.JSON()
 	if takesGzip(r.Header.Get("Accept-Encoding")) {
 		h.Set("Content-Encoding", "gzip")
-		body = v.Gzip
+		body = v.Gzip()
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.Write(body)
@@ -190,7 +190,7 @@ func (e *events) write(parts ...[]byte) {
 }
 
 func (e *events) ruleset(v *service.View, has flyball.RulesetID) {
-	name, data := "ruleset", v.JSON
+	name, data := "ruleset", v.JSON()
 	if v.Patch != nil && has == v.From {
 		name, data = "patch", v.Patch
 	}

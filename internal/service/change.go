@@ -75,7 +75,7 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 	}
 	for _, r := range e.rulesets {
 		if r.compiled != nil {
-			s.publish(r.after, r.compiled, r.afterDigest)
+			s.publish(r.after, r.compiled)
 		}
 	}
 	if s.changed != nil && len(e.log) > 0 {
@@ -106,14 +106,14 @@ type edit struct {
 
 // A rulesetEdit is one environment's ruleset before and after a change.
 type rulesetEdit struct {
-	version      int64 // before the change
-	beforeDigest string
-	configs      []flyball.FlagConfig // to be written with the new version
-	reads        map[string]int64     // the version at which each was read
-	inserted     map[string]bool
-	after        flyball.Ruleset
-	afterDigest  string
-	compiled     *eval.Ruleset // nil if the ruleset did not change
+	version  int64 // before the change
+	before   *encoded
+	whole    bool                 // whether more than configurations may change
+	configs  []flyball.FlagConfig // to be written with the new version
+	reads    map[string]int64     // the version at which each was read
+	inserted map[string]bool
+	after    *encoded
+	compiled *eval.Ruleset // nil if the ruleset did not change
 }
 
 func (e *edit) run() error {
@@ -161,14 +161,16 @@ func (e *edit) touch(environment string) (*rulesetEdit, error) {
 		return nil, err
 	}
 	r := &rulesetEdit{version: env.Version, reads: map[string]int64{}, inserted: map[string]bool{}}
-	if head, _ := e.service.Published(environment); head != nil && head.Doc.Version == env.Version {
-		r.beforeDigest = head.Digest
+	if head, _ := e.service.Published(environment); head != nil && head.ID().Version == env.Version {
+		r.before = head.encoded
 	} else {
 		doc, err := load(e.tx, environment)
 		if err != nil {
 			return nil, err
 		}
-		r.beforeDigest = digest(doc)
+		if r.before, err = encode(doc, nil, nil); err != nil {
+			return nil, err
+		}
 	}
 	e.rulesets[environment] = r
 	return r, nil
@@ -178,16 +180,19 @@ func (e *edit) touch(environment string) (*rulesetEdit, error) {
 // changes.
 func (e *edit) nextVersion(environment string) int64 { return e.rulesets[environment].version + 1 }
 
-// touchAll notes that every environment's ruleset may change.
+// touchAll notes that every environment's ruleset may change, and not by its
+// configurations alone.
 func (e *edit) touchAll() error {
 	environments, err := e.tx.Environments()
 	if err != nil {
 		return err
 	}
 	for _, env := range environments {
-		if _, err := e.touch(env.Key); err != nil {
+		r, err := e.touch(env.Key)
+		if err != nil {
 			return err
 		}
+		r.whole = true
 	}
 	return nil
 }
@@ -211,15 +216,13 @@ func (e *edit) finish(environment string, r *rulesetEdit) error {
 			return err
 		}
 	}
-	doc, err := load(e.tx, environment)
-	if err != nil {
+	if err := e.assemble(environment, r); err != nil {
 		return err
 	}
-	var size int
-	if r.afterDigest, size = measure(doc); r.afterDigest == r.beforeDigest {
+	if r.after.digest == r.before.digest {
 		return nil
 	}
-	if size > maxRuleset {
+	if size := r.after.size(); size > maxRuleset {
 		return flyball.Errorf(flyball.TooLarge, "the ruleset of %q would have %d bytes, and an SDK takes at most %d: make its segments smaller", environment, size, maxRuleset)
 	}
 	version, err := e.tx.NextVersion(environment)
@@ -229,12 +232,42 @@ func (e *edit) finish(environment string, r *rulesetEdit) error {
 	if version != next { // writers take turns, so this would be a fault of ours
 		return fmt.Errorf("environment %q moved from version %d to %d within a transaction", environment, r.version, version)
 	}
-	doc.Version = version
-	if r.compiled, err = eval.Compile(doc); err != nil {
+	r.after.doc.Version = version
+	if r.compiled, err = eval.Compile(r.after.doc); err != nil {
 		return flyball.About(e.change.flag, err)
 	}
-	r.after = doc
 	return e.audit(environment, r)
+}
+
+// assemble makes the ruleset as it is after the change: the one before with the
+// configurations that changed, or, if more may have changed, all of it anew.
+func (e *edit) assemble(environment string, r *rulesetEdit) (err error) {
+	if r.whole {
+		doc, err := load(e.tx, environment)
+		if err != nil {
+			return err
+		}
+		r.after, err = encode(doc, nil, nil)
+		return err
+	}
+	doc, changed := r.before.doc, map[string]bool{}
+	doc.Flags = slices.Clone(doc.Flags)
+	for _, c := range r.configs {
+		at, ok := slices.BinarySearchFunc(doc.Flags, c.Flag, func(f flyball.RulesetFlag, key string) int { return strings.Compare(f.Key, key) })
+		if !ok {
+			return fmt.Errorf("flag %q is not in the ruleset of %q", c.Flag, environment)
+		}
+		doc.Flags[at].FlagConfig = c
+		changed[c.Flag] = true
+	}
+	if missingSegment(doc) {
+		if doc.Segments, err = segments(e.tx); err != nil {
+			return err
+		}
+	}
+	doc.Segments = usedSegments(doc.Flags, doc.Segments)
+	r.after, err = encode(doc, r.before, changed)
+	return err
 }
 
 // audit appends the entry of one version, or, with no ruleset, of a change
@@ -250,8 +283,8 @@ func (e *edit) audit(environment string, r *rulesetEdit) error {
 		}
 	}
 	if r != nil {
-		entry.Environment, entry.Version = environment, r.after.Version
-		entry.BeforeHash, entry.AfterHash = r.beforeDigest, r.afterDigest
+		entry.Environment, entry.Version = environment, r.after.doc.Version
+		entry.BeforeHash, entry.AfterHash = r.before.digest, r.after.digest
 	} else if environments := e.environments(); len(environments) == 1 {
 		entry.Environment = environments[0]
 	}
@@ -283,7 +316,7 @@ func (e *edit) outcome() Outcome {
 			if out.Versions == nil {
 				out.Versions = map[string]int64{}
 			}
-			out.Versions[env] = r.after.Version
+			out.Versions[env] = r.after.doc.Version
 		}
 	}
 	return out

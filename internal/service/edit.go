@@ -139,7 +139,7 @@ func (e *edit) insertConfig(environment string, c flyball.FlagConfig) error {
 	if err != nil {
 		return err
 	}
-	r.inserted[c.Flag] = true
+	r.inserted[c.Flag], r.whole = true, true
 	r.configs = append(r.configs, c)
 	_, err = e.record("config", c.Flag, environment, nil, c)
 	return err

@@ -1,12 +1,7 @@
 package service
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,43 +16,44 @@ import (
 // Published is the ruleset that an environment serves from some version until
 // it is superseded by the next.
 type Published struct {
-	Doc        flyball.Ruleset
+	*encoded
 	Compiled   *eval.Ruleset
-	Digest     string        // SHA-256 of what is served, whatever its version
 	Superseded chan struct{} // closed when a newer one is in force
 
-	before *Published // the one it superseded, until that is no longer needed for a patch
 	mu     sync.Mutex
+	before *encoded         // the one it superseded, until that is no longer needed for a patch
 	views  map[string]*View // by glob set, encoded once
 }
+
+// Doc returns the ruleset. It is shared, and must not be changed.
+func (p *Published) Doc() flyball.Ruleset { return p.doc }
+
+// Digest returns the SHA-256 of what is served, whatever its version.
+func (p *Published) Digest() string { return p.digest }
+
+// ID returns the version of the ruleset.
+func (p *Published) ID() flyball.RulesetID { return idOf(p.doc) }
 
 // A View is a ruleset as one set of flag globs sees it, encoded once for all
 // who share it.
 type View struct {
 	ID    flyball.RulesetID
-	JSON  []byte
-	Gzip  []byte
 	From  flyball.RulesetID // the version that Patch applies to
 	Patch []byte            // what changed since From; nil if there is no patch
+
+	whole func() []byte
+	gzip  func() []byte
 }
+
+// JSON returns the whole ruleset as JSON, Gzip the same compressed. Both are
+// made when somebody first asks: after most changes nobody does.
+func (v *View) JSON() []byte { return v.whole() }
+
+// Gzip is described at [View.JSON].
+func (v *View) Gzip() []byte { return v.gzip() }
 
 // ETag is the view's entity tag, which is also its id in a stream.
 func (v *View) ETag() string { return fmt.Sprintf("%d.%d", v.ID.Epoch, v.ID.Version) }
-
-// A Patch brings a ruleset from one version to the next.
-type Patch struct {
-	From            flyball.RulesetID     `json:"from"`
-	To              flyball.RulesetID     `json:"to"`
-	Flags           []flyball.RulesetFlag `json:"flags,omitempty"`
-	RemovedFlags    []string              `json:"removedFlags,omitempty"`
-	Segments        []flyball.Segment     `json:"segments,omitempty"`
-	RemovedSegments []string              `json:"removedSegments,omitempty"`
-}
-
-// ID returns the version of the ruleset.
-func (p *Published) ID() flyball.RulesetID {
-	return flyball.RulesetID{Epoch: p.Doc.Epoch, Version: p.Doc.Version}
-}
 
 // View returns the ruleset as a set of flag globs sees it: the flags that
 // match, with the prerequisites and segments that they need.
@@ -68,30 +64,21 @@ func (p *Published) View(globs []string) (*View, error) {
 	if v := p.views[key]; v != nil {
 		return v, nil
 	}
-	doc := narrow(p.Doc, globs)
-	v := &View{ID: p.ID()}
-	var err error
-	if v.JSON, err = json.Marshal(doc); err != nil {
-		return nil, err
-	}
-	v.Gzip = zip(v.JSON)
+	seen := p.encoded.narrow(globs)
+	v := &View{ID: p.ID(), whole: sync.OnceValue(seen.json)}
+	v.gzip = sync.OnceValue(func() []byte { return zip(v.whole()) })
 	if p.before != nil {
-		v.From = p.before.ID()
-		v.Patch, err = json.Marshal(diff(narrow(p.before.Doc, globs), doc))
+		var err error
+		v.From = idOf(p.before.doc)
+		if v.Patch, err = p.before.narrow(globs).patchTo(seen); err != nil {
+			return nil, err
+		}
 	}
 	if p.views == nil {
 		p.views = map[string]*View{}
 	}
 	p.views[key] = v
-	return v, err
-}
-
-func zip(data []byte) []byte {
-	var b bytes.Buffer
-	w, _ := gzip.NewWriterLevel(&b, gzip.BestSpeed)
-	w.Write(data)
-	w.Close()
-	return b.Bytes()
+	return v, nil
 }
 
 // narrow returns the part of a ruleset that globs open.
@@ -123,34 +110,6 @@ func narrow(doc flyball.Ruleset, globs []string) flyball.Ruleset {
 	return doc
 }
 
-func diff(old, new flyball.Ruleset) Patch {
-	p := Patch{From: flyball.RulesetID{Epoch: old.Epoch, Version: old.Version}, To: flyball.RulesetID{Epoch: new.Epoch, Version: new.Version}}
-	p.Flags, p.RemovedFlags = delta(old.Flags, new.Flags, func(f flyball.RulesetFlag) string { return f.Key })
-	p.Segments, p.RemovedSegments = delta(old.Segments, new.Segments, func(s flyball.Segment) string { return s.Key })
-	return p
-}
-
-// delta returns the items of new that are not in old or differ from it, and
-// the keys of those that are gone.
-func delta[T any](old, new []T, key func(T) string) (changed []T, removed []string) {
-	before := make(map[string][]byte, len(old))
-	for _, o := range old {
-		before[key(o)], _ = json.Marshal(o)
-	}
-	for _, n := range new {
-		body, _ := json.Marshal(n)
-		if b, ok := before[key(n)]; !ok || !bytes.Equal(b, body) {
-			changed = append(changed, n)
-		}
-		delete(before, key(n))
-	}
-	for k := range before {
-		removed = append(removed, k)
-	}
-	slices.Sort(removed)
-	return changed, removed
-}
-
 // Published returns the ruleset in force in an environment.
 func (s *Service) Published(environment string) (*Published, error) {
 	s.mu.Lock()
@@ -163,21 +122,21 @@ func (s *Service) Published(environment string) (*Published, error) {
 
 // publish puts a ruleset in force unless a newer one is: a late reader of an
 // old version must not undo a kill.
-func (s *Service) publish(doc flyball.Ruleset, compiled *eval.Ruleset, digest string) {
+func (s *Service) publish(e *encoded, compiled *eval.Ruleset) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := &Published{Doc: doc, Compiled: compiled, Digest: digest, Superseded: make(chan struct{})}
-	old := s.heads[doc.Environment]
+	p := &Published{encoded: e, Compiled: compiled, Superseded: make(chan struct{})}
+	old := s.heads[e.doc.Environment]
 	if old != nil {
 		if !old.ID().Before(p.ID()) {
 			return
 		}
-		p.before = old
+		p.before = old.encoded
 		old.mu.Lock()
 		old.before = nil // one step back is all that patches need
 		old.mu.Unlock()
 	}
-	s.heads[doc.Environment] = p
+	s.heads[e.doc.Environment] = p
 	if old != nil {
 		close(old.Superseded)
 	}
@@ -207,7 +166,11 @@ func (s *Service) Refresh(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("compile the ruleset of %q at version %d: %w", e.Key, doc.Version, err)
 			}
-			s.publish(doc, compiled, digest(doc))
+			whole, err := encode(doc, nil, nil)
+			if err != nil {
+				return err
+			}
+			s.publish(whole, compiled)
 		}
 		return nil
 	})
@@ -242,6 +205,34 @@ func load(tx *store.Tx, environment string) (flyball.Ruleset, error) {
 	return doc, err
 }
 
+// segments reads all segments.
+func segments(tx *store.Tx) ([]flyball.Segment, error) {
+	records, err := tx.Segments()
+	all := make([]flyball.Segment, len(records))
+	for i, r := range records {
+		all[i] = r.Segment
+	}
+	return all, err
+}
+
+// missingSegment says whether a flag names a segment that the ruleset lacks.
+func missingSegment(doc flyball.Ruleset) bool {
+	have := make(map[string]bool, len(doc.Segments))
+	for _, s := range doc.Segments {
+		have[s.Key] = true
+	}
+	for _, f := range doc.Flags {
+		for _, r := range f.Rules {
+			for _, key := range r.If.Segments(nil) {
+				if !have[key] {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // usedSegments returns those of all segments that flags name, directly or
 // through other segments.
 func usedSegments(flags []flyball.RulesetFlag, all []flyball.Segment) []flyball.Segment {
@@ -274,18 +265,4 @@ func usedSegments(flags []flyball.RulesetFlag, all []flyball.Segment) []flyball.
 		}
 	}
 	return kept
-}
-
-// digest identifies what a ruleset serves, whatever its version.
-func digest(doc flyball.Ruleset) string {
-	sum, _ := measure(doc)
-	return sum
-}
-
-// measure returns a ruleset's digest and how many bytes it has as JSON.
-func measure(doc flyball.Ruleset) (digest string, size int) {
-	doc.Epoch, doc.Version = 0, 0
-	body, _ := json.Marshal(doc)
-	sum := sha256.Sum256(body)
-	return hex.EncodeToString(sum[:]), len(body)
 }

@@ -71,7 +71,7 @@ func version(t *testing.T, s *Service, env string) int64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p.Doc.Version
+	return p.Doc().Version
 }
 
 func TestAChangeWithoutAReasonIsRefusedAndChangesNothing(t *testing.T) {
@@ -204,8 +204,8 @@ func TestAPatchBringsOneVersionToTheNext(t *testing.T) {
 		t.Errorf("the patch holds more or less than what changed: %s", v.Patch)
 	}
 	narrow := must[*View](t)(head.View([]string{"shop.checkout.*"}))
-	if strings.Contains(string(narrow.JSON), "shop.search.new") {
-		t.Errorf("a token limited to shop.checkout.* sees %s", narrow.JSON)
+	if strings.Contains(string(narrow.JSON()), "shop.search.new") {
+		t.Errorf("a token limited to shop.checkout.* sees %s", narrow.JSON())
 	}
 }
 
@@ -384,8 +384,8 @@ func TestConcurrentChangesAreAllKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	head, _ := s.Published("production")
-	if head.Doc.Version != people || len(head.Doc.Flags) != people {
-		t.Errorf("version %d with %d flags, want %d of each", head.Doc.Version, len(head.Doc.Flags), people)
+	if head.Doc().Version != people || len(head.Doc().Flags) != people {
+		t.Errorf("version %d with %d flags, want %d of each", head.Doc().Version, len(head.Doc().Flags), people)
 	}
 }
 
@@ -399,7 +399,7 @@ func TestAnotherNodeSeesWhatThisOneCommitted(t *testing.T) {
 	}
 	a, _ := s.Published("production")
 	b, _ := other.Published("production")
-	if a.ID() != b.ID() || a.Digest != b.Digest {
-		t.Errorf("one has %v %s, the other %v %s", a.ID(), a.Digest, b.ID(), b.Digest)
+	if a.ID() != b.ID() || a.Digest() != b.Digest() {
+		t.Errorf("one has %v %s, the other %v %s", a.ID(), a.Digest(), b.ID(), b.Digest())
 	}
 }

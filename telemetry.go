@@ -19,6 +19,7 @@ type TelemetryBatch struct {
 	Contexts     []SampledContext  `json:"contexts,omitempty"`
 	Counts       []EvaluationCount `json:"counts,omitempty"`
 	UnknownFlags []string          `json:"unknownFlags,omitempty"` // keys that were evaluated and are not in the ruleset
+	Leaving      bool              `json:"leaving,omitempty"`      // the instance ends with this batch
 }
 
 // Dropped counts what a sender had no room for.
@@ -127,12 +128,50 @@ type Instance struct {
 	Applied     RulesetID `json:"applied"`
 	LastSeen    time.Time `json:"lastSeen"`
 	Errors      []string  `json:"errors,omitempty"`
+	Gone        bool      `json:"gone,omitempty"` // it said that it ends, or somebody declared it gone
 }
 
 // A Fleet says how far the instances of an environment have come.
+//
+// An instance that falls silent is part of its fleet for [InstanceMemory] more:
+// it may well be running, cut off, with the values of long ago.
 type Fleet struct {
-	Head      RulesetID  `json:"head"`      // the ruleset in force
-	Instances int        `json:"instances"` // seen lately
-	Converged int        `json:"converged"` // of them, at the head
-	Behind    []Instance `json:"behind,omitempty"`
+	Environment string         `json:"environment"`
+	Head        RulesetID      `json:"head" doc:"the ruleset in force"`
+	Instances   int            `json:"instances"`
+	Converged   int            `json:"converged" doc:"how many of them run the ruleset in force, without errors"`
+	Services    []ServiceFleet `json:"services,omitempty"`
+	Behind      []Instance     `json:"behind,omitempty" doc:"those that do not, at most 100 of them"`
+}
+
+// InstanceMemory is how long a silent instance is still waited for, unless it
+// said that it ends or somebody declares it gone.
+const InstanceMemory = time.Hour
+
+// A ServiceFleet is the part of a fleet that runs one program.
+type ServiceFleet struct {
+	Service   string         `json:"service"`
+	Instances int            `json:"instances"`
+	Converged int            `json:"converged"`
+	Errors    int            `json:"errors,omitempty" doc:"how many report flags that they cannot read"`
+	Rulesets  map[string]int `json:"rulesets" doc:"instances by epoch.version of the ruleset that they run"`
+	Versions  map[string]int `json:"versions" doc:"instances by version of the program"`
+}
+
+// A Usage counts how often a flag served a variant in an environment.
+type Usage struct {
+	Environment string    `json:"environment"`
+	Flag        string    `json:"flag"`
+	Variant     string    `json:"variant"`
+	N           int64     `json:"n"`
+	Last        time.Time `json:"last"`
+}
+
+// An UnknownFlag is a key that a program evaluates and that is no flag.
+type UnknownFlag struct {
+	Environment string    `json:"environment"`
+	Flag        string    `json:"flag"`
+	Service     string    `json:"service"`
+	Version     string    `json:"version"` // of the program
+	Last        time.Time `json:"last"`
 }

@@ -21,6 +21,7 @@ type sender struct {
 	reported flyball.RulesetID // what the server knows that we run
 	last     time.Time         // when the server last heard of us
 	pause    jitter
+	leaving  bool // the next batch is the last
 }
 
 // send sends telemetry until stop is closed, and then what is left as far as
@@ -41,9 +42,19 @@ func (p *Provider) send(ctx context.Context, stop <-chan struct{}) {
 		case <-stop:
 			for s.flush(ctx) && p.record.left() > 0 {
 			}
+			s.leave(ctx)
 			p.record.lastSeq(s.seq)
 			return
 		}
+	}
+}
+
+// leave tells a server that knows us that we end, so that it does not wait for
+// us to run what it publishes next.
+func (s *sender) leave(ctx context.Context) {
+	if !s.last.IsZero() {
+		s.leaving = true
+		s.deliver(ctx, &batch{id: newID()})
 	}
 }
 
@@ -164,7 +175,7 @@ func (s *sender) telemetry(b *batch, applied flyball.RulesetID) flyball.Telemetr
 	t := flyball.TelemetryBatch{
 		Batch: b.id, Seq: s.seq, SentAt: time.Now(), Dropped: b.dropped, Applied: applied, Errors: s.p.unreadable(),
 		Instance: flyball.InstanceInfo{ID: o.Instance, Service: o.Service, Version: o.ServiceVersion, SDK: SDKVersion},
-		Counts:   b.counts, UnknownFlags: b.unknown,
+		Counts:   b.counts, UnknownFlags: b.unknown, Leaving: s.leaving,
 	}
 	for _, i := range b.items {
 		if i.exposure != nil {

@@ -123,16 +123,32 @@ func (o Operation) serve(s *service.Service) http.HandlerFunc {
 			writeProblem(w, r, err)
 			return
 		}
-		out, err := o.call(r.Context(), s, func(into any) error { return o.decode(r, body, into) })
+		ctx, versions := service.GatherVersions(r.Context())
+		out, err := o.call(ctx, s, func(into any) error { return o.decode(r, body, into) })
 		if err != nil {
 			writeProblem(w, r, err)
 			return
 		}
+		tellVersions(w, versions.Made())
 		status := http.StatusOK
 		if o.Method == http.MethodPost && strings.HasPrefix(o.Name, "create_") {
 			status = http.StatusCreated
 		}
 		writeJSON(w, r, status, out)
+	}
+}
+
+// VersionsHeader tells which ruleset versions a change made, such as
+// "development=5, production=12", so that a caller can wait for the fleet.
+const VersionsHeader = "Flyball-Versions"
+
+func tellVersions(w http.ResponseWriter, made map[string]int64) {
+	var parts []string
+	for _, env := range slices.Sorted(maps.Keys(made)) {
+		parts = append(parts, fmt.Sprintf("%s=%d", env, made[env]))
+	}
+	if len(parts) > 0 {
+		w.Header().Set(VersionsHeader, strings.Join(parts, ", "))
 	}
 }
 

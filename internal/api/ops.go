@@ -14,7 +14,7 @@ var operations = []Operation{
 	op("create_flag", "POST /api/v1/flags", "Create a flag; it serves its safe variant, disabled, everywhere.", service.Write, (*svc).CreateFlag).
 		command("flag create", "payments.checkout.new-flow --kind release --type boolean --variants '{on: true, off: false}' --safe-variant off --owner payments-team --expires-at 2027-02-01 --reason 'rebuild pricing'", "key"),
 	op("list_flags", "GET /api/v1/flags", "List flags.", service.Read, (*svc).ListFlags).
-		command("flag list", "--owner payments-team").table("flags: key kind type owner expiresAt state environments"),
+		command("flag list", "--owner payments-team").table("flags: key kind type owner expiresAt lastEvaluated environments"),
 	op("get_flag", "GET /api/v1/flags/{key}", "Show a flag and what each environment serves for it.", service.Read, (*svc).Flag).
 		command("flag get", "payments.checkout.new-flow", "key"),
 	op("update_flag", "PUT /api/v1/flags/{key}", "Replace what a flag is; its key and its type stay.", service.Write, (*svc).UpdateFlag).
@@ -83,8 +83,12 @@ var operations = []Operation{
 		command("evaluate", "payments.checkout.new-flow -e production --context '{targetingKey: user-1, country: CA}'", "key"),
 	op("list_audit", "GET /api/v1/audit", "List who changed what, when and why.", service.Read, (*svc).ListAudit).
 		command("audit list", "--subject payments.checkout.new-flow").table("entries: seq at actor.id action subject environment version reason"),
-	op("get_fleet", "GET /api/v1/environments/{environment}/fleet", "Tell which instances run the ruleset in force.", service.Read, (*svc).Fleet).
-		command("environment fleet", "production", "environment"),
+	op("get_fleet", "GET /api/v1/fleet", "Tell which instances run the ruleset in force, and which do not yet.", service.Read, (*svc).Fleet).
+		command("fleet", "-e production"),
+	op("forget_instance", "POST /api/v1/fleet/forget", "Declare an instance gone, so that nothing waits for it.", service.Write, (*svc).ForgetInstance).
+		command("fleet forget", "shop-3 -e production --reason 'the node was taken down'", "instance"),
+	op("list_unknown_flags", "GET /api/v1/unknown-flags", "List keys that programs evaluate and that are no flags.", service.Read, (*svc).ListUnknownFlags).
+		command("flag unknown", "").table("unknown: environment flag service version last"),
 
 	op("export", "GET /api/v1/files", "Export flags, segments, metrics and teams as files.", service.Read, (*svc).ExportFiles),
 	op("apply", "PUT /api/v1/files", "Make files true, all or nothing; what they do not name is left alone.", service.Write, (*svc).ApplyFiles).upTo(limitFiles),

@@ -118,8 +118,12 @@ func (a *App) start(ctx context.Context, c Config) error {
 	runner.Fail = func(err error) { a.log.Warn("judge interrupted", "error", err) }
 	receiver.Committed = runner.Wake
 	receiver.Running = svc.RolloutRuns
+	tally := ingest.NewTally(db)
+	tally.Fail = func(err error) { a.log.Warn("usage not written", "error", err) }
+	receiver.Heard = tally.Hear
 
 	a.run("receiver", func(ctx context.Context) { receiver.Run(ctx) })
+	a.run("usage tally", tally.Run)
 	a.run("ruleset follower", svc.Follow)
 	a.run("judge", func(ctx context.Context) { runner.Run(ctx) })
 	a.run("rollout controller", controller.Run)

@@ -47,6 +47,7 @@ type program struct {
 	output   string
 	noColor  bool
 	env      func(string) string
+	made     map[string]int64 // the ruleset versions that the last change made, by environment
 }
 
 // Run runs the command line args and returns its exit code.
@@ -110,7 +111,7 @@ var nouns = map[string]string{
 	"flag": "Create flags, switch them, and see what they serve", "rule": "Say who gets what",
 	"segment": "Name sets of users", "metric": "Say what is measured", "rollout": "Raise a feature step by step, judged by its metrics",
 	"audit": "See who changed what, when and why", "token": "Make and revoke tokens", "environment": "Manage environments, and see their fleets",
-	"team": "Manage the teams that own flags",
+	"team": "Manage the teams that own flags", "fleet": "See which instances run which ruleset",
 }
 
 // noun returns the command that the commands about a noun stand under.

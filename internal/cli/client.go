@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -73,11 +74,24 @@ func (p *program) request(ctx context.Context, method, target string, body io.Re
 		return nil, err
 	}
 	if answer.StatusCode < 300 {
+		p.made = parseVersions(answer.Header.Get(api.VersionsHeader))
 		return content, nil
 	}
 	problem := &api.Problem{Status: answer.StatusCode, Detail: answer.Status}
 	json.Unmarshal(content, problem)
 	return nil, problem
+}
+
+// parseVersions reads the versions that a change made, by environment.
+func parseVersions(header string) map[string]int64 {
+	made := map[string]int64{}
+	for part := range strings.SplitSeq(header, ", ") {
+		env, version, ok := strings.Cut(part, "=")
+		if n, err := strconv.ParseInt(version, 10, 64); ok && err == nil {
+			made[env] = n
+		}
+	}
+	return made
 }
 
 // operation returns a row by its name.

@@ -55,6 +55,10 @@ func (p *program) addRow(root *cobra.Command, o api.Operation) {
 	if f.Lookup("environment") != nil {
 		c.RegisterFlagCompletionFunc("environment", p.completeKeys("list_environments", "environments"))
 	}
+	var wait waiting
+	if o.Changes() {
+		wait.flags(f)
+	}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		fields, err := p.fields(o, f, file, args)
 		if err != nil {
@@ -64,7 +68,11 @@ func (p *program) addRow(root *cobra.Command, o api.Operation) {
 		if err != nil {
 			return err
 		}
-		return p.answer(o, answer)
+		made := p.made
+		if err := p.answer(o, answer); err != nil {
+			return err
+		}
+		return p.waitForFleet(c.Context(), wait, made)
 	}
 	parent.AddCommand(c)
 }

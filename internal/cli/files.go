@@ -31,6 +31,7 @@ const teamsFile = "teams.yaml"
 func (p *program) applyCommand() *cobra.Command {
 	var dir, reason string
 	var dryRun bool
+	var wait waiting
 	c := &cobra.Command{
 		Use:   "apply -f DIR",
 		Short: "Make a folder of YAML files true, all or nothing",
@@ -48,13 +49,17 @@ func (p *program) applyCommand() *cobra.Command {
 			if dryRun && reason == "" {
 				reason = "a dry run"
 			}
-			return inFiles(p.apply(c, files, dryRun, reason), dir, files)
+			if err := inFiles(p.apply(c, files, dryRun, reason), dir, files); err != nil || dryRun {
+				return err
+			}
+			return p.waitForFleet(c.Context(), wait, p.made)
 		},
 	}
 	f := c.Flags()
 	f.StringVarP(&dir, "file", "f", ".", "the folder")
 	f.BoolVar(&dryRun, "dry-run", false, "show the difference and change nothing")
 	f.StringVarP(&reason, "reason", "r", "", "why (required, save for a dry run)")
+	wait.flags(f)
 	return c
 }
 

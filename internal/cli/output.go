@@ -45,8 +45,11 @@ func (p *program) answer(o api.Operation, answer json.RawMessage) error {
 	if p.output == "json" {
 		return p.printJSON(answer)
 	}
-	if o.Name == "get_rollout" {
+	switch o.Name {
+	case "get_rollout":
 		return p.printRollout(answer)
+	case "get_fleet", "forget_instance":
+		return p.printFleets(answer)
 	}
 	var v any
 	d := json.NewDecoder(bytes.NewReader(answer))

@@ -2,6 +2,8 @@ package ingest
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -11,7 +13,6 @@ import (
 // A fleet remembers the instances that send telemetry.
 type fleet struct {
 	places map[place]*instance
-	oldest int64 // no instance was seen before it
 }
 
 type place struct{ environment, id string }
@@ -55,7 +56,7 @@ func (f *fleet) note(environment string, r *record, clock int64) (missing int64)
 		i.Seq = r.seq
 	}
 	i.Instance = flyball.Instance{
-		InstanceInfo: r.instance, Environment: environment, Applied: r.applied, LastSeen: fromMicros(clock), Errors: r.errors,
+		InstanceInfo: r.instance, Environment: environment, Applied: r.applied, LastSeen: fromMicros(clock), Errors: r.errors, Gone: r.leaving,
 	}
 	i.Changed = true
 	return missing
@@ -82,10 +83,17 @@ func (f *fleet) all() []*instance {
 	return all
 }
 
+// declareGone forgets an instance until it is heard of again.
+func (f *fleet) declareGone(environment, id string) {
+	if i := f.places[place{environment, id}]; i != nil {
+		i.Gone, i.Changed = true, true
+	}
+}
+
 // seen returns the instances of an environment that were seen since a time.
 func (f *fleet) seen(environment string, since time.Time) (all []flyball.Instance) {
 	for p, i := range f.places {
-		if p.environment == environment && !i.LastSeen.Before(since) {
+		if p.environment == environment && !i.LastSeen.Before(since) && !i.Gone {
 			all = append(all, i.Instance)
 		}
 	}
@@ -98,14 +106,34 @@ const maxBehind = 100
 
 // fleetOf holds instances against the ruleset in force. One that has errors in
 // it has not converged, though it has the number.
-func fleetOf(instances []flyball.Instance, head flyball.RulesetID) flyball.Fleet {
-	f := flyball.Fleet{Head: head, Instances: len(instances)}
+func fleetOf(environment string, instances []flyball.Instance, head flyball.RulesetID) flyball.Fleet {
+	f := flyball.Fleet{Environment: environment, Head: head}
+	services := make(map[string]*flyball.ServiceFleet)
 	for _, i := range instances {
+		if i.Gone {
+			continue
+		}
+		s := services[i.Service]
+		if s == nil {
+			s = &flyball.ServiceFleet{Service: i.Service, Rulesets: map[string]int{}, Versions: map[string]int{}}
+			services[i.Service] = s
+		}
+		f.Instances++
+		s.Instances++
+		s.Rulesets[fmt.Sprintf("%d.%d", i.Applied.Epoch, i.Applied.Version)]++
+		s.Versions[i.Version]++
+		if len(i.Errors) > 0 {
+			s.Errors++
+		}
 		if !i.Applied.Before(head) && len(i.Errors) == 0 {
 			f.Converged++
+			s.Converged++
 		} else if len(f.Behind) < maxBehind {
 			f.Behind = append(f.Behind, i)
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(services)) {
+		f.Services = append(f.Services, *services[name])
 	}
 	return f
 }

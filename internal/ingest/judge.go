@@ -47,6 +47,8 @@ func (j *Judge) Apply(e store.LogEntry) (breached []string) {
 		breached = j.applyRollout(e)
 	case store.KindBatch:
 		breached = j.applyBatch(e)
+	case store.KindGone:
+		j.fleet.declareGone(e.Environment, string(e.Body))
 	}
 	if j.clock-j.swept > sweepEvery.Microseconds() {
 		j.swept = j.clock
@@ -222,5 +224,5 @@ func (j *Judge) Live() []string {
 
 // Fleet tells how far the instances of an environment have come.
 func (j *Judge) Fleet(environment string, head flyball.RulesetID, now time.Time) flyball.Fleet {
-	return fleetOf(j.fleet.seen(environment, now.Add(-seenLately)), head)
+	return fleetOf(environment, j.fleet.seen(environment, now.Add(-flyball.InstanceMemory)), head)
 }

@@ -232,7 +232,7 @@ func (r *Receiver) flushAfter(environment, instance string, now time.Time) time.
 // items that do not count, and why those do not.
 func recordOf(b flyball.TelemetryBatch, trusted bool, now time.Time) (*record, []flyball.Rejected) {
 	rec := &record{
-		trusted: trusted, batch: b.Batch, seq: b.Seq, dropped: b.Dropped, instance: b.Instance, applied: b.Applied,
+		trusted: trusted, leaving: b.Leaving, batch: b.Batch, seq: b.Seq, dropped: b.Dropped, instance: b.Instance, applied: b.Applied,
 		exposures: make([]exposure, 0, len(b.Exposures)), observations: make([]observation, 0, len(b.Observations)),
 	}
 	for _, e := range b.Errors[:min(len(b.Errors), 20)] {

@@ -15,6 +15,7 @@ import (
 // every observation passes through it twice.
 type record struct {
 	trusted      bool
+	leaving      bool
 	batch        string
 	seq          int64
 	dropped      flyball.Dropped
@@ -83,7 +84,7 @@ func (w *recordWriter) word(s string) {
 func (r *record) encode() []byte {
 	w := &recordWriter{buf: make([]byte, 0, 128+64*len(r.exposures)+40*len(r.observations))}
 	w.uint(recordVersion)
-	w.uint(flag(r.trusted))
+	w.uint(flag(r.trusted) | flag(r.leaving)<<1)
 	w.string(r.batch)
 	w.int(r.seq)
 	w.int(r.dropped.Exposures)
@@ -211,7 +212,8 @@ func decodeRecord(body []byte) (*record, error) {
 	if r.uint() != recordVersion {
 		return nil, errRecord
 	}
-	rec := &record{trusted: r.uint() == 1, batch: r.string(), seq: r.int()}
+	flags := r.uint()
+	rec := &record{trusted: flags&1 != 0, leaving: flags&2 != 0, batch: r.string(), seq: r.int()}
 	rec.dropped = flyball.Dropped{Exposures: r.int(), Observations: r.int()}
 	rec.instance = flyball.InstanceInfo{ID: r.string(), Service: r.string(), Version: r.string(), SDK: r.string()}
 	rec.applied = flyball.RulesetID{Epoch: r.int(), Version: r.int()}

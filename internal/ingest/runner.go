@@ -28,7 +28,7 @@ const (
 	// A checkpoint may take a twentieth of the time: with many units they are
 	// rarer, and a restart reads more of the log.
 	checkpointShare  = 20
-	instancesEvery   = 10 * time.Second
+	instancesEvery   = 2 * time.Second
 	forgetInstances  = 7 * 24 * time.Hour
 	checkpointBudget = 20 * time.Second
 )
@@ -402,8 +402,8 @@ func (r *Runner) Fleet(ctx context.Context, environment string, head flyball.Rul
 	r.mu.Unlock()
 	var all []flyball.Instance
 	err := r.db.View(ctx, func(tx *store.Tx) (err error) {
-		all, err = tx.Instances(environment, now.Add(-seenLately-instancesEvery))
+		all, err = tx.Instances(environment, now.Add(-flyball.InstanceMemory))
 		return err
 	})
-	return fleetOf(all, head), err
+	return fleetOf(environment, all, head), err
 }

@@ -78,6 +78,7 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 			s.publish(r.after, r.compiled)
 		}
 	}
+	gathered(ctx, out.Versions)
 	if s.changed != nil && len(e.log) > 0 {
 		s.changed()
 	}

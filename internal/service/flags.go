@@ -19,6 +19,7 @@ type FlagView struct {
 	ArchivedAt   *flyball.Time         `json:"archivedAt,omitempty"`
 	ArchivedBy   flyball.ActorID       `json:"archivedBy,omitempty"`
 	ArchivedWhy  string                `json:"archivedWhy,omitempty"`
+	LastSeen     *flyball.Time         `json:"lastEvaluated,omitempty" doc:"when a program last told that it evaluates it, anywhere"`
 	Environments map[string]ConfigView `json:"environments,omitempty" doc:"by environment"`
 }
 
@@ -26,7 +27,9 @@ type FlagView struct {
 // of its ruleset.
 type ConfigView struct {
 	flyball.FlagConfig
-	Version int64 `json:"version" doc:"the ruleset version that last changed it"`
+	Version       int64         `json:"version" doc:"the ruleset version that last changed it"`
+	Evaluations   int64         `json:"evaluations,omitempty" doc:"how often programs evaluated it, as far as they told"`
+	LastEvaluated *flyball.Time `json:"lastEvaluated,omitempty" doc:"when a program last told that it evaluates it"`
 }
 
 func viewFlag(f store.FlagRecord) FlagView {
@@ -115,7 +118,10 @@ func (s *Service) Flag(ctx context.Context, in FlagKey) (out FlagView, err error
 			}
 			out.Environments[env.Key] = ConfigView{FlagConfig: c.FlagConfig, Version: c.Version}
 		}
-		return nil
+		one := []FlagView{out}
+		err = addUsage(tx, one)
+		out = one[0]
+		return err
 	})
 	return out, err
 }
@@ -186,6 +192,33 @@ func (s *Service) addConfigs(tx *store.Tx, flags []FlagView) error {
 			if i, ok := at[c.Flag]; ok {
 				flags[i].Environments[env.Key] = ConfigView{FlagConfig: c.FlagConfig, Version: c.Version}
 			}
+		}
+	}
+	return addUsage(tx, flags)
+}
+
+// addUsage tells when, and how often, flags were evaluated.
+func addUsage(tx *store.Tx, flags []FlagView) error {
+	all, err := tx.Usage()
+	if err != nil {
+		return err
+	}
+	for _, u := range all {
+		i, ok := slices.BinarySearchFunc(flags, u.Flag, func(f FlagView, key string) int { return strings.Compare(f.Key, key) })
+		if !ok {
+			continue
+		}
+		c, ok := flags[i].Environments[u.Environment]
+		if !ok {
+			continue
+		}
+		c.Evaluations += u.N
+		if c.LastEvaluated == nil || c.LastEvaluated.Before(u.Last) {
+			c.LastEvaluated = &flyball.Time{Time: u.Last}
+		}
+		flags[i].Environments[u.Environment] = c
+		if last := flags[i].LastSeen; last == nil || last.Before(u.Last) {
+			flags[i].LastSeen = &flyball.Time{Time: u.Last}
 		}
 	}
 	return nil

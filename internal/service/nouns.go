@@ -444,24 +444,6 @@ func ContextOf(attributes flyball.Attributes) (flyball.EvaluationContext, error)
 	return ec, nil
 }
 
-// InEnvironment names an environment.
-type InEnvironment struct {
-	Environment string `json:"environment" example:"production"`
-}
-
-// Fleet tells how far the instances of an environment have come: which run the
-// ruleset in force, and which do not yet.
-func (s *Service) Fleet(ctx context.Context, in InEnvironment) (flyball.Fleet, error) {
-	head, err := s.Published(in.Environment)
-	if err != nil {
-		return flyball.Fleet{}, err
-	}
-	if s.fleet == nil {
-		return flyball.Fleet{Head: head.ID()}, nil
-	}
-	return s.fleet(ctx, in.Environment, head.ID())
-}
-
 // told is the setting that keeps how far the webhook has come.
 const told = "webhook"
 

@@ -21,6 +21,7 @@ type LogEntry struct {
 const (
 	KindBatch   = "batch"
 	KindRollout = "rollout"
+	KindGone    = "gone" // an instance was declared gone; the body is its id
 )
 
 // DedupWindow is how long after its arrival an id of the log is remembered at

@@ -120,7 +120,7 @@ func Changed(before, after *Ruleset) []string {
 			continue
 		}
 		for key := range rs.flags {
-			if _, seen := d.flags[key]; !seen && d.flag(key) {
+			if d.flag(key) {
 				keys = append(keys, key)
 			}
 		}

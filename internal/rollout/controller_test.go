@@ -187,7 +187,7 @@ func TestAWakeUpActsAtOnce(t *testing.T) {
 		if at := f.when["a"][1]; at != breach {
 			t.Errorf("aborted at %v, the breach was at %v", at, breach)
 		}
-		if f.looks > 4 {
+		if f.looks > 10 { // of a thousand: how many come together is the scheduler's business
 			t.Errorf("a burst of wake-ups made %d looks", f.looks)
 		}
 	})

@@ -100,6 +100,10 @@ func open(t testing.TB, options ...option) *house {
 		h.admin = set.admin
 	}
 	h.receiver.Running, h.receiver.Committed = h.service.RolloutRuns, runner.Wake
+	tally := ingest.NewTally(db)
+	tally.Fail = func(err error) { log.Error("usage not written", "error", err) }
+	h.receiver.Heard = tally.Hear
+	h.run(tally.Run)
 	if !set.deaf {
 		h.listen()
 	}

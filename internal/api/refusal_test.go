@@ -105,6 +105,8 @@ func TestWhatCannotBeServedIsRefusedByThePathOfEachFault(t *testing.T) {
 		"files that fail midway":     {"apply", fields{"reason": "a test", "teams": []fields{{"key": "growth"}}, "flags": []fields{boolean("shop.new.one").with("reason", nil).with("environments", fields{"production": fields{"enabled": true, "default": fields{"variant": "blue"}}})}}, []string{`flags["shop.new.one"].environments["production"].default.variant`}},
 		"the path and the body":      {"evaluate", fields{"key": search, "environment": "production", "context": 5}, []string{"context"}},
 		"a targeting key of numbers": {"evaluate", fields{"key": search, "environment": "production", "context": fields{"targetingKey": 7}}, []string{"context.targetingKey"}},
+		"an instance of no name":     {"forget_instance", fields{"environment": "production", "instance": "", "reason": "a test"}, []string{"instance"}},
+		"an instance of a long name": {"forget_instance", fields{"environment": "production", "instance": strings.Repeat("x", 5000), "reason": "a test"}, []string{"instance"}},
 		"a list out of bounds":       {"list_audit", fields{"limit": "many", "after": "-1"}, []string{"limit"}},
 		"a limit out of bounds":      {"list_audit", fields{"limit": 1_000_000, "after": -1}, []string{"after", "limit"}},
 		"a switch that is none":      {"list_flags", fields{"archived": "perhaps"}, []string{"archived"}},

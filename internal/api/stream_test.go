@@ -329,7 +329,7 @@ func TestAReaderThatStallsHoldsUpNobodyAndIsCutOff(t *testing.T) {
 	t.Parallel()
 	h := furnished(t, withServer(func(s *api.Server) { s.Write(300 * time.Millisecond) }))
 	sdk := h.sdk()
-	const stalled = 10
+	const stalled = 4
 	for range stalled {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(h.url, "http://"))
 		if err != nil {
@@ -342,13 +342,13 @@ func TestAReaderThatStallsHoldsUpNobodyAndIsCutOff(t *testing.T) {
 	s := h.stream(sdk)
 	s.next()
 	eventually(t, "all streams are open", func() bool { return h.api.Streams() == stalled+1 })
-	many := make([]string, 20_000)
+	many := make([]string, 10_000)
 	for round := 0; h.api.Streams() > 1; round++ {
 		if round == 40 {
 			t.Fatalf("%d of %d stalled readers are still there", h.api.Streams()-1, stalled)
 		}
 		for i := range many {
-			many[i] = fmt.Sprintf("%030d-%d", i, round)
+			many[i] = fmt.Sprintf("%060d-%d", i, round)
 		}
 		h.must("update_segment", fields{"key": "testers", "owner": "default", "include": many, "reason": "a test"})
 		if e := s.next(); e.id != h.tag() {

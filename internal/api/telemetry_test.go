@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/store"
 )
@@ -184,7 +186,7 @@ func TestCompressedTelemetryIsBounded(t *testing.T) {
 	bad := bytes.Clone(whole)
 	bad[len(bad)-5] ^= 0xff // its checksum
 	send(bad, "gzip").want(t, 422)
-	spaces := bytes.Repeat([]byte(" "), 16<<20)
+	spaces := bytes.Repeat([]byte(" "), 5<<20)
 	send(zipped(append(spaces, good...)), "gzip").want(t, 413)
 	send(zipped(zipped(append(spaces, good...))), "gzip").want(t, 422) // a bomb in a bomb is no JSON
 	if n := h.logged() - before; n != 1 {
@@ -199,7 +201,7 @@ func TestTelemetryBeyondTheQueueIsToldToComeLater(t *testing.T) {
 	var waiting sync.WaitGroup
 	full := make(chan struct{})
 	var once sync.Once
-	for i := range 4096 + 200 {
+	for i := range 4096 + 20 {
 		waiting.Go(func() {
 			_, err := h.receiver.Accept(t.Context(), "production", true, flyball.TelemetryBatch{Batch: fmt.Sprintf("batch-%04d", i), Instance: flyball.InstanceInfo{ID: "i"}})
 			if flyball.CodeOf(err) == flyball.Overloaded && err != nil {
@@ -238,8 +240,60 @@ func TestTelemetryBecomesEvidenceAndShowsTheFleet(t *testing.T) {
 		return r.read(t, "evidence.units.treatment") == 1.0 && r.read(t, "evidence.units.control") == 2.0
 	})
 	fleet := h.must("get_fleet", fields{"environment": "production"})
-	if fleet.read(t, "instances") != 2.0 || fleet.read(t, "converged") != 1.0 || fleet.read(t, "behind.0.id") != "instance-2" {
+	if fleet.read(t, "environments.0.instances") != 2.0 || fleet.read(t, "environments.0.converged") != 1.0 || fleet.read(t, "environments.0.behind.0.id") != "instance-2" {
 		t.Errorf("the fleet is %s", fleet.body)
+	}
+}
+
+func TestCountsShowWhoReadsWhat(t *testing.T) {
+	t.Parallel()
+	h := furnished(t)
+	sdk := h.sdk()
+	count := func(flag, variant string, n int64) fields {
+		return fields{"flag": flag, "variant": variant, "n": n, "from": ago(time.Minute), "to": ago(0)}
+	}
+	b := batch("counts", fields{"counts": []fields{count(fast, "on", 40), count(fast, "off", 2), count(search, "new", -5)}, "unknownFlags": []string{"typo.flag", gone, ""}, "instance": fields{"id": "i", "service": "checkout", "version": "1.4.2"}})
+	h.tell(sdk, b).want(t, 202)
+	h.tell(sdk, b).want(t, 202) // a second time it is not counted
+	for i := range 3 {          // no program evaluates so often
+		h.tell(sdk, batch(fmt.Sprint("much", i), fields{"counts": []fields{count(banner, "on", 1<<63-1)}})).want(t, 202)
+	}
+	client := h.token(fields{"kind": "client", "name": "c", "environment": "production"})
+	h.tell(client, batch("client", fields{"counts": []fields{count(fast, "on", 1000)}, "unknownFlags": []string{"anybodys.word"}})).want(t, 202)
+	h.tell(sdk, batch("last", fields{"unknownFlags": []string{"the.last.one"}})).want(t, 202)
+	eventually(t, "the last unknown flag is listed", func() bool {
+		r := h.must("list_unknown_flags", fields{})
+		return strings.Contains(string(r.body), "the.last.one")
+	})
+	var unknown []string
+	r := h.must("list_unknown_flags", fields{})
+	for _, u := range r.read(t, "unknown").([]any) {
+		unknown = append(unknown, dig(u, "flag").(string))
+	}
+	if fmt.Sprint(unknown) != fmt.Sprint([]string{gone, "the.last.one", "typo.flag"}) {
+		t.Errorf("unknown are %q", unknown)
+	}
+	if !strings.Contains(string(r.body), `"service":"checkout","version":"1.4.2"`) {
+		t.Errorf("it does not tell who: %s", r.body)
+	}
+	limited := h.token(fields{"kind": "api", "name": "l", "flags": []string{"the.*"}})
+	if n := h.call(limited, "list_unknown_flags", fields{}).want(t, 200).read(t, "unknown.#"); n != 1.0 {
+		t.Errorf("a token of the.* sees %v of them", n)
+	}
+	h.must("list_flags", fields{})
+	err := h.db.View(t.Context(), func(tx *store.Tx) error {
+		all, err := tx.Usage()
+		got := map[string]int64{}
+		for _, u := range all {
+			got[u.Flag+"="+u.Variant] = u.N
+		}
+		if d := cmp.Diff(map[string]int64{fast + "=on": 40, fast + "=off": 2}, got); d != "" {
+			t.Errorf("the counts are (-want +got):\n%s", d)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 

@@ -60,6 +60,9 @@ type ForgetInstance struct {
 // ForgetInstance declares an instance gone, so that nothing waits for it any
 // more. If it is heard of again, it is back.
 func (s *Service) ForgetInstance(ctx context.Context, in ForgetInstance) (Fleets, error) {
+	if in.Instance == "" || len(in.Instance) > 128 {
+		return Fleets{}, flyball.FieldErrorf("instance", "an instance's id has 1 to 128 bytes")
+	}
 	_, err := s.change(ctx, changeOf{
 		access: Write, action: "fleet.forget", subject: in.Instance, reason: in.Reason,
 		apply: func(e *edit) error {
@@ -87,11 +90,16 @@ type UnknownFlags struct {
 // ListUnknownFlags lists keys that programs evaluated lately and that are no
 // flags: misspelt, not created yet, or archived while code still reads them.
 func (s *Service) ListUnknownFlags(ctx context.Context, _ None) (UnknownFlags, error) {
+	p, err := principalOf(ctx)
+	if err != nil {
+		return UnknownFlags{}, err
+	}
 	out := UnknownFlags{}
-	err := s.db.View(ctx, func(tx *store.Tx) (err error) {
+	err = s.db.View(ctx, func(tx *store.Tx) (err error) {
 		out.Unknown, err = tx.UnknownFlags(time.Now().Add(-7*24*time.Hour), 1000)
 		return err
 	})
+	out.Unknown = slices.DeleteFunc(out.Unknown, func(u flyball.UnknownFlag) bool { return p.may(u.Flag) != nil })
 	return out, err
 }
 

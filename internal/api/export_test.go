@@ -7,8 +7,12 @@ import "time"
 func (s *Server) Beat(every time.Duration)    { s.pace.beat = every }
 func (s *Server) Recheck(every time.Duration) { s.pace.recheck = every }
 func (s *Server) Write(within time.Duration)  { s.pace.write = within }
-func (s *Server) Most(streams int64)          { s.maximum = streams }
-func (s *Server) Streams() int64              { return s.streams.Load() }
+func (s *Server) Most(streams int64)          { s.streams.all = int(streams) }
+func (s *Server) Streams() int64 {
+	s.streams.mu.Lock()
+	defer s.streams.mu.Unlock()
+	return int64(s.streams.open)
+}
 
 // UsualRecheck returns how often a stream's token is looked at in earnest.
 func UsualRecheck() time.Duration { return usual.recheck }

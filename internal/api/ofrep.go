@@ -3,6 +3,7 @@ package api
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -125,7 +126,7 @@ func ofrepDetails(code flyball.ErrorCode) string {
 // ofrepBulk evaluates every flag that the token opens.
 func (s *Server) ofrepBulk(w http.ResponseWriter, r *http.Request) {
 	p := service.PrincipalOf(r.Context())
-	head, err := s.service.Published(p.Environment)
+	head, err := s.reach(r, p)
 	if err != nil {
 		writeProblem(w, r, err)
 		return
@@ -140,27 +141,33 @@ func (s *Server) ofrepBulk(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out := struct {
-		Flags    []ofrepFlag    `json:"flags"`
-		Metadata map[string]any `json:"metadata"`
+		Flags        []ofrepFlag    `json:"flags"`
+		Metadata     map[string]any `json:"metadata"`
+		EventStreams []eventStream  `json:"eventStreams"`
 	}{Flags: []ofrepFlag{}, Metadata: map[string]any{"version": head.Doc().Version, "flagSetId": p.Environment}}
 	for _, f := range head.Doc().Flags {
 		if visible(p, head.Compiled, f.Key) {
 			out.Flags = append(out.Flags, ofrepAnswer(f.Key, head.Compiled.Evaluate(f.Key, ec, time.Now, nil), p))
 		}
 	}
-	tag := bulkTag(head.ID(), canonical, out.Flags)
+	now := time.Now()
+	tag := bulkTag(head.ID(), canonical, out.Flags, now)
 	w.Header().Set("ETag", `"`+tag+`"`)
 	if matchesETag(r.Header.Get("If-None-Match"), tag) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
+	out.EventStreams = s.eventStreams(p, now)
 	writeJSON(w, r, http.StatusOK, out)
 }
 
 // bulkTag identifies a bulk answer: the version, so that tags are ordered, and
-// a digest of the context and of the answers, which dates may change.
-func bulkTag(id flyball.RulesetID, context []byte, flags []ofrepFlag) string {
+// a digest of the context and of the answers, which dates may change. It
+// changes too when the ticket that came with the answer grows old, since an
+// answer of 304 brings no new one.
+func bulkTag(id flyball.RulesetID, context []byte, flags []ofrepFlag, now time.Time) string {
 	h := sha256.New()
+	h.Write(binary.AppendVarint(nil, now.Unix()/int64(ticketRenewal.Seconds())))
 	h.Write(context)
 	json.NewEncoder(h).Encode(flags)
 	return strconv.FormatInt(id.Epoch, 10) + "." + strconv.FormatInt(id.Version, 10) + "-" + base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:12])

@@ -14,7 +14,6 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,8 +30,7 @@ type Server struct {
 	receiver *ingest.Receiver
 	log      *slog.Logger
 	handler  http.Handler
-	streams  atomic.Int64
-	maximum  int64         // of streams at a time
+	streams  gate
 	drain    chan struct{} // closed when the server is about to stop
 	drained  sync.Once
 	pace     pace
@@ -41,22 +39,21 @@ type Server struct {
 
 // Options are what a Server is made of.
 type Options struct {
-	Service    *service.Service
-	Receiver   *ingest.Receiver
-	Log        *slog.Logger
-	Dashboard  http.Handler
-	MaxStreams int64 // 0 is no bound but the system's
+	Service   *service.Service
+	Receiver  *ingest.Receiver
+	Log       *slog.Logger
+	Dashboard http.Handler
 }
 
 // New returns a server with all its routes. Each route has a policy; one
 // without stops the program here, before it could serve.
 func New(o Options) *Server {
-	s := &Server{service: o.Service, receiver: o.Receiver, log: o.Log, drain: make(chan struct{}), maximum: o.MaxStreams, pace: usual, metrics: newMetrics()}
+	s := &Server{
+		service: o.Service, receiver: o.Receiver, log: o.Log, drain: make(chan struct{}), pace: usual, metrics: newMetrics(),
+		streams: gate{all: maxStreams, perToken: maxStreamsPerToken, perAddress: maxStreamsPerAddress},
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
-	}
-	if s.maximum == 0 {
-		s.maximum = 50_000
 	}
 	mux := http.NewServeMux()
 	for _, op := range operations {
@@ -69,6 +66,7 @@ func New(o Options) *Server {
 	s.route(mux, "POST /sdk/v1/telemetry", policy{access: service.OFREP}, s.telemetry)
 	s.route(mux, "POST /ofrep/v1/evaluate/flags/{key...}", policy{access: service.OFREP}, s.ofrepSingle)
 	s.route(mux, "POST /ofrep/v1/evaluate/flags", policy{access: service.OFREP}, s.ofrepBulk)
+	s.route(mux, "GET "+eventsPath, policy{public: true}, s.ofrepEvents) // by its ticket
 	for _, path := range []string{"/ofrep/v1/", "/sdk/v1/telemetry"} {
 		s.route(mux, "OPTIONS "+path, policy{public: true}, preflight)
 	}

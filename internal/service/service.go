@@ -29,6 +29,7 @@ type Service struct {
 	heads     map[string]*Published
 	published chan struct{} // closed and replaced when an environment first appears
 	tokens    tokenCache
+	ticketKey string
 }
 
 // Options are what a Service needs beside its database.
@@ -68,6 +69,10 @@ func New(ctx context.Context, db *store.DB, opts Options) (*Service, error) {
 func (s *Service) firstStart(ctx context.Context) error {
 	const made = "installed"
 	return s.db.Update(ctx, func(tx *store.Tx) error {
+		var err error
+		if s.ticketKey, err = makeTicketKey(tx); err != nil {
+			return err
+		}
 		if _, ok, err := tx.Setting(made); err != nil || ok {
 			return err
 		}

@@ -195,11 +195,7 @@ func (s *Service) Authenticate(ctx context.Context, secret string) (Principal, e
 	case subtle.ConstantTimeCompare(known.hash, hash(secret)) != 1 || !known.live(time.Now()):
 		return Principal{}, bad
 	}
-	t := known.token
-	return Principal{
-		Actor: flyball.Actor{ID: t.Actor, OnBehalfOf: t.OnBehalfOf, Token: t.ID},
-		Kind:  t.Kind, Environment: t.Environment, Flags: t.Flags,
-	}, nil
+	return known.principal(), nil
 }
 
 // knownToken is a token and the hash of its secret, as last read.
@@ -207,6 +203,14 @@ type knownToken struct {
 	token flyball.Token
 	hash  []byte
 	read  time.Time
+}
+
+func (k knownToken) principal() Principal {
+	t := k.token
+	return Principal{
+		Actor: flyball.Actor{ID: t.Actor, OnBehalfOf: t.OnBehalfOf, Token: t.ID},
+		Kind:  t.Kind, Environment: t.Environment, Flags: t.Flags,
+	}
 }
 
 func (k knownToken) live(now time.Time) bool {

@@ -8,7 +8,7 @@ SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # setting for all else lets builds, vet and tests share what is compiled.
 export CGO_ENABLED = 0
 
-.PHONY: build demo test check deps bench nightly fuzz fmt clean
+.PHONY: build demo test check deps bench bench-eval bench-server bench-stream nightly fuzz fmt clean
 
 build: ## one static binary
 	$(GO) build -o $(BIN) ./cmd/flyball
@@ -32,6 +32,9 @@ deps: ## what tests need beside Go: PostgreSQL and Chromium, from Debian
 bench: ## our figures, and peers beside us
 	$(GO) test -run '^$$' -bench . -benchmem ./eval ./internal/stats ./internal/store ./internal/ingest
 	cd bench && $(GO) run .
+
+bench-eval: build ## evaluation, beside other SDKs: 3 minutes
+	$(GO) -C bench run . -flyball ../$(BIN) $(ARGS)
 
 nightly: deps ## everything at full length
 	FLYBALL_NIGHTLY=1 $(GO) test -timeout 60m ./...

@@ -1,72 +1,70 @@
 package main
 
 import (
-	"flag"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/flyballdev/flyball"
-	"github.com/flyballdev/flyball/eval"
+	"github.com/flyballdev/flyball/bench/workload"
 )
 
-func entrants(t *testing.T) []contestant {
-	t.Helper()
-	all, err := contestants()
+func TestAllContestantsAnswerAlike(t *testing.T) {
+	all, done, err := enter(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return all
+	defer done()
+	a, err := agree(all, 60, 4000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(a.Shares) != len(all) || a.Pairs < 60*len(workload.All) {
+		t.Errorf("%d contestants agree on %d pairs and %d shares", len(all), a.Pairs, len(a.Shares))
+	}
 }
 
-// Whoever answers otherwise measures something else.
-func TestAllContestantsAnswerAlike(t *testing.T) {
-	all := entrants(t)
-	for _, w := range workloads {
-		served := map[string]int{}
-		floor, ours := all[0].on(w), all[1].on(w)
-		others := []func(string) flyball.Resolution{all[2].on(w), all[3].on(w)}
-		for _, key := range w.keys() {
-			want := floor(key)
-			served[want.Variant]++
-			if got := ours(key); !reflect.DeepEqual(got, want) {
-				t.Fatalf("%s, %s: ours says %+v, the floor %+v", w.name, key, got, want)
-			}
-			for i, other := range others {
-				if got := other(key); !reflect.DeepEqual(got.Value, want.Value) || got.Variant != want.Variant {
-					t.Fatalf("%s, %s: %s says %+v, the floor %+v", w.name, key, all[2+i].name, got, want)
+// own are the floor and the evaluator, which need no server.
+func own(t *testing.T) []contestant {
+	t.Helper()
+	ours, err := ours()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append([]contestant{{Name: "floor", on: floor, whole: true}}, ours...)
+}
+
+func TestAWrongAnswerIsNoticed(t *testing.T) {
+	always := func(value bool) contestant {
+		return contestant{Name: "stubborn", own: true, on: func(w workload.Workload, _ *flyball.EvaluationContext) (evaluator, bool) {
+			return evaluating(func(string) bool { return value }, same), w.Kind == workload.KindCanada || w.Kind == workload.KindTenth
+		}}
+	}
+	if _, err := agree(append(own(t), always(true)), 60, 1000); err == nil || !strings.HasPrefix(err.Error(), "W2") {
+		t.Errorf("who always says true is told apart by %v", err)
+	}
+	hasty := always(false)
+	hasty.on = func(w workload.Workload, _ *flyball.EvaluationContext) (evaluator, bool) {
+		return evaluating(func(string) bool { return false }, same), w.Kind == workload.KindTenth
+	}
+	if _, err := agree(append(own(t), hasty), 60, 1000); err == nil || !strings.Contains(err.Error(), "not to a tenth") {
+		t.Errorf("who serves on to nobody is told apart by %v", err)
+	}
+}
+
+// A workload that does not reach what it is to measure measures nothing.
+func TestEachWorkloadReachesItsRule(t *testing.T) {
+	want := map[string]any{"W1": true, "W2": true, "W2 miss": false, "W4": true, "W4 ×1,004": true}
+	for _, c := range own(t) {
+		for _, w := range workload.All {
+			e, _ := c.on(w, w.User)
+			for _, key := range w.Keys {
+				r := e.full(key)
+				if v, ok := want[w.Name]; ok && r.Value != v {
+					t.Errorf("%s, %s: %s serves %v", w.Name, key, c.Name, r.Value)
 				}
-			}
-		}
-		if w.kind != tenth && served["on"] != len(w.keys()) {
-			t.Errorf("%s serves on %d times of %d: it does not reach what it is to measure", w.name, served["on"], len(w.keys()))
-		}
-	}
-}
-
-// The floor is code for one user; for others it would have to agree too.
-func TestTheFloorAgreesForOtherUsers(t *testing.T) {
-	others := []*flyball.EvaluationContext{
-		{TargetingKey: "beta-user-7", Attributes: flyball.Attributes{"country": "CA", "email": "bob@mycompany.com", "plan": "free", "age": 7}},
-		{TargetingKey: "beta-user-7", Attributes: flyball.Attributes{"country": "CA", "email": "bob@rival.com", "plan": "free", "age": 7}},
-		{TargetingKey: "user-1", Attributes: flyball.Attributes{"country": "ZZ", "email": "x", "plan": "pro", "age": 99}},
-		{TargetingKey: "user-2", Attributes: flyball.Attributes{"country": "YY", "email": "x", "plan": "enterprise", "age": 18}},
-		{TargetingKey: "user-3", Attributes: flyball.Attributes{}},
-	}
-	saved := user
-	t.Cleanup(func() { user = saved })
-	for _, w := range workloads {
-		rs, err := eval.Compile(w.ruleset())
-		if err != nil {
-			t.Fatal(err)
-		}
-		decide := floor(w)
-		for _, user = range others {
-			for _, key := range w.keys() {
-				want := rs.Evaluate(key, user, time.Now, nil)
-				if got := decide(key); !reflect.DeepEqual(got, want) {
-					t.Fatalf("%s, %s for %+v: the floor says %+v, ours %+v", w.name, key, user, got, want)
+				if w.Kind == workload.KindTen && r.Rule != "r9" {
+					t.Errorf("%s, %s: %s matches %q, not the last rule", w.Name, key, c.Name, r.Rule)
 				}
 			}
 		}
@@ -76,44 +74,47 @@ func TestTheFloorAgreesForOtherUsers(t *testing.T) {
 // Speed is a test. The ratio to the floor is taken in one run, by turns, and
 // the best of each counts, so that a busy machine hits both alike.
 func TestOursKeepsItsRatioToTheFloorAndDoesNotAllocate(t *testing.T) {
-	quick(t)
-	all := entrants(t)[:2]
-	for _, w := range workloads {
-		var ratio float64
-		if w.atMost == 0 {
+	all := own(t)
+	for _, w := range workload.All {
+		if w.AtMost == 0 {
 			continue
 		}
+		var ratio float64
 		for range 3 { // a neighbour may have had all of one attempt
-			results := measure(w, all, 5)
-			if results[1].allocations > 0 {
-				t.Fatalf("%s: ours allocates %d times; it runs on every request of every user", w.name, results[1].allocations)
+			r := measure(w, all, 5, 5*time.Millisecond, 1)
+			if r[1].Allocations > 0 {
+				t.Fatalf("%s: ours allocates %d times; it runs on every request of every user", w.Name, r[1].Allocations)
 			}
-			if ratio = results[1].ns / results[0].ns; ratio <= w.atMost {
-				t.Logf("%s: %.1f ns, %.2f of the floor's %.1f ns", w.name, results[1].ns, ratio, results[0].ns)
+			if ratio = r[1].NS / r[0].NS; ratio <= w.AtMost {
+				t.Logf("%s: %.1f ns, %.2f of the floor's %.1f ns", w.Name, r[1].NS, ratio, r[0].NS)
 				break
 			}
 		}
-		if ratio > w.atMost {
-			t.Errorf("%s: ours takes %.2f times as long as the floor, at most %v", w.name, ratio, w.atMost)
+		if ratio > w.AtMost {
+			t.Errorf("%s: ours takes %.2f times as long as the floor, at most %v", w.Name, ratio, w.AtMost)
 		}
 	}
 }
 
-func TestTheTableHasARowForEachWorkload(t *testing.T) {
-	quick(t)
+func TestTheTableHasAColumnForEachWorkload(t *testing.T) {
+	all := own(t)
+	var results [][]*result
+	for _, w := range workload.All {
+		results = append(results, measure(w, all, 1, time.Millisecond, 2))
+	}
 	var out strings.Builder
-	table(&out, entrants(t), 1)
-	for _, w := range workloads {
-		if !strings.Contains(out.String(), w.name+": "+w.about) {
-			t.Errorf("no row for %s in\n%s", w.name, out.String())
+	shown := table(results, []string{"floor", "ours"})
+	shown.Print(&out)
+	for _, w := range workload.All {
+		if !strings.Contains(out.String(), " "+w.Name+" |") {
+			t.Errorf("no column for %s in\n%s", w.Name, out.String())
 		}
 	}
-}
-
-// quick makes each measurement a short one.
-func quick(t *testing.T) {
-	t.Helper()
-	if err := flag.Set("test.benchtime", "20ms"); err != nil {
-		t.Fatal(err)
+	for _, row := range shown[1:] {
+		for i, cell := range row {
+			if cell == "" || cell == "–" {
+				t.Errorf("%s has no %s", row[0], shown[0][i])
+			}
+		}
 	}
 }

@@ -8,6 +8,9 @@ SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # setting for all else lets builds, vet and tests share what is compiled.
 export CGO_ENABLED = 0
 
+# Folders whose tests run in Node: a real browser, and OpenFeature's own clients.
+NODE_TESTS := dashboard internal/api/testdata/ofrep
+
 .PHONY: build demo test check deps bench bench-eval bench-server bench-stream nightly fuzz fmt clean
 
 build: ## one static binary
@@ -19,7 +22,7 @@ demo: build ## the whole loop in half a minute: make demo ARGS='--exit --output 
 test: deps check build ## everything: vet, lint, race, both databases, a real browser
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
 	$(GO) -C bench vet ./... && $(GO) -C bench test ./...
-	cd dashboard && npm ci --ignore-scripts --no-audit --no-fund --silent && npm test
+	for d in $(NODE_TESTS); do (cd $$d && npm ci --ignore-scripts --no-audit --no-fund --silent && npm test) || exit 1; done
 
 check: ## what needs no tests to run
 	$(GO) vet ./...

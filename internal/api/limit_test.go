@@ -175,6 +175,9 @@ func TestASlowBodyIsNotWaitedFor(t *testing.T) {
 }
 
 func TestLargeSegmentsAreTakenUntilNoSDKWouldTakeTheRuleset(t *testing.T) {
+	if raced {
+		t.Skip("it takes very long under the race detector, and races nobody")
+	}
 	t.Parallel()
 	h := furnished(t)
 	many := make([]string, 100_000)

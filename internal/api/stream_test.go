@@ -327,7 +327,13 @@ func TestATokenThatIsNoLongerGoodEndsItsStreams(t *testing.T) {
 
 func TestAReaderThatStallsHoldsUpNobodyAndIsCutOff(t *testing.T) {
 	t.Parallel()
-	h := furnished(t, withServer(func(s *api.Server) { s.Write(300 * time.Millisecond) }))
+	small := withHTTP(func(s *http.Server) {
+		s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+			c.(*net.TCPConn).SetWriteBuffer(4 << 10) // so that a little is enough to fill it
+			return ctx
+		}
+	})
+	h := furnished(t, small, withServer(func(s *api.Server) { s.Write(300 * time.Millisecond) }))
 	sdk := h.sdk()
 	const stalled = 4
 	for range stalled {
@@ -342,7 +348,7 @@ func TestAReaderThatStallsHoldsUpNobodyAndIsCutOff(t *testing.T) {
 	s := h.stream(sdk)
 	s.next()
 	eventually(t, "all streams are open", func() bool { return h.api.Streams() == stalled+1 })
-	many := make([]string, 10_000)
+	many := make([]string, 3_000)
 	for round := 0; h.api.Streams() > 1; round++ {
 		if round == 40 {
 			t.Fatalf("%d of %d stalled readers are still there", h.api.Streams()-1, stalled)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -70,16 +71,17 @@ func (s *Server) ofrepSingle(w http.ResponseWriter, r *http.Request) {
 		s.ofrepFailure(w, r, key, err)
 		return
 	}
-	if !visible(p, head.Compiled, key) {
-		writeJSON(w, r, http.StatusNotFound, ofrepFlag{Key: key, ErrorCode: flyball.ErrorFlagNotFound, ErrorDetails: "there is no such flag for this token"})
+	flag := answersOf(head, p).byKey[key]
+	if flag == nil {
+		writeJSON(w, r, http.StatusNotFound, ofrepFlag{Key: key, ErrorCode: flyball.ErrorFlagNotFound, ErrorDetails: ofrepDetails(flyball.ErrorFlagNotFound)})
 		return
 	}
-	answer := ofrepAnswer(key, head.Compiled.Evaluate(key, ec, time.Now, nil), p)
+	answer, failed := flag.answer(head.Compiled, ec, p)
 	status := http.StatusOK
-	if answer.ErrorCode != "" {
+	if failed {
 		status = http.StatusBadRequest
 	}
-	writeJSON(w, r, status, answer)
+	writeEncoded(w, status, answer)
 }
 
 // ofrepFailure answers a request whose context cannot be read.
@@ -140,37 +142,59 @@ func (s *Server) ofrepBulk(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, r, err)
 		return
 	}
-	out := struct {
-		Flags        []ofrepFlag    `json:"flags"`
-		Metadata     map[string]any `json:"metadata"`
-		EventStreams []eventStream  `json:"eventStreams"`
-	}{Flags: []ofrepFlag{}, Metadata: map[string]any{"version": head.Doc().Version, "flagSetId": p.Environment}}
-	for _, f := range head.Doc().Flags {
-		if visible(p, head.Compiled, f.Key) {
-			out.Flags = append(out.Flags, ofrepAnswer(f.Key, head.Compiled.Evaluate(f.Key, ec, time.Now, nil), p))
-		}
-	}
-	now := time.Now()
-	tag := bulkTag(head.ID(), canonical, out.Flags, now)
+	all, now := answersOf(head, p), time.Now()
+	tag := bulkTag(head.ID(), canonical, all.era(now), now)
 	w.Header().Set("ETag", `"`+tag+`"`)
 	if matchesETag(r.Header.Get("If-None-Match"), tag) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	out.EventStreams = s.eventStreams(p, now)
-	writeJSON(w, r, http.StatusOK, out)
+	body := bytes.NewBuffer(make([]byte, 0, 256+160*len(all.flags)))
+	body.WriteString(`{"flags":[`)
+	for i, flag := range all.flags {
+		if i > 0 {
+			body.WriteByte(',')
+		}
+		answer, _ := flag.answer(head.Compiled, ec, p)
+		body.Write(answer)
+	}
+	rest, err := json.Marshal(bulkRest{
+		Metadata: map[string]any{"version": head.ID().Version, "flagSetId": p.Environment}, EventStreams: s.eventStreams(p, now),
+	})
+	if err != nil {
+		writeProblem(w, r, err)
+		return
+	}
+	body.WriteString(`],`)
+	body.Write(rest[1:])
+	writeEncoded(w, http.StatusOK, body.Bytes())
 }
 
-// bulkTag identifies a bulk answer: the version, so that tags are ordered, and
-// a digest of the context and of the answers, which dates may change. It
-// changes too when the ticket that came with the answer grows old, since an
-// answer of 304 brings no new one.
-func bulkTag(id flyball.RulesetID, context []byte, flags []ofrepFlag, now time.Time) string {
+// bulkRest is what stands in a bulk answer beside the flags.
+type bulkRest struct {
+	Metadata     map[string]any `json:"metadata"`
+	EventStreams []eventStream  `json:"eventStreams"`
+}
+
+// bulkTag identifies a bulk answer without evaluating anything: by the version,
+// so that tags are ordered, by the context, and by the dates that have passed,
+// which is all that an answer depends on. It changes too when the ticket that
+// came with the answer grows old, since an answer of 304 brings no new one.
+func bulkTag(id flyball.RulesetID, context []byte, era int, now time.Time) string {
 	h := sha256.New()
+	h.Write(binary.AppendVarint(nil, int64(era)))
 	h.Write(binary.AppendVarint(nil, now.Unix()/int64(ticketRenewal.Seconds())))
 	h.Write(context)
-	json.NewEncoder(h).Encode(flags)
 	return strconv.FormatInt(id.Epoch, 10) + "." + strconv.FormatInt(id.Version, 10) + "-" + base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:12])
+}
+
+func writeEncoded(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	w.Write(body)
 }
 
 // allowOrigin lets pages of every origin evaluate: a client token is public by

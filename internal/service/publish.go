@@ -23,6 +23,23 @@ type Published struct {
 	mu     sync.Mutex
 	before *encoded         // the one it superseded, until that is no longer needed for a patch
 	views  map[string]*View // by glob set, encoded once
+	kept   map[string]any   // what surfaces keep with it
+}
+
+// Keep returns what make made when it was first asked for under a name. It is
+// forgotten with the ruleset. Few names are used: one for each class of tokens.
+func (p *Published) Keep(name string, make func() any) any {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if kept, ok := p.kept[name]; ok {
+		return kept
+	}
+	if p.kept == nil {
+		p.kept = map[string]any{}
+	}
+	kept := make()
+	p.kept[name] = kept
+	return kept
 }
 
 // Doc returns the ruleset. It is shared, and must not be changed.

@@ -55,7 +55,7 @@ func (p *Provider) follow(ctx context.Context) {
 			p.report(stale, err)
 		}
 		pause.most = p.pace.retryMax
-		if lasting(err) {
+		if lasting(err) || flyball.CodeOf(err) == flyball.Invalid { // any other 4xx will be there in a moment too
 			pause.most = p.pace.refusedMax
 		}
 		sleep(ctx, max(pause.next(), min(retryAfter(err), p.pace.refusedMax)))

@@ -16,7 +16,8 @@
 //
 // Whatever happens to the server, values stay as they are: the last ruleset
 // that worked is kept in memory and, given a DataDir, on disk for ever, and a
-// program starts from there. The provider says that it is STALE meanwhile.
+// program starts from there. The provider says that it is STALE meanwhile, and
+// that this is an ERROR after five minutes.
 package provider
 
 import (
@@ -29,6 +30,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/flyballdev/flyball"
@@ -47,8 +49,14 @@ type Options struct {
 	Token string
 	// DataDir is the folder that keeps the last rulesets that worked, so that
 	// a program starts without the server. Several programs may share it. Empty
-	// keeps nothing.
+	// keeps nothing. Files are private and never expire; they do not tell the
+	// token.
 	DataDir string
+	// Environment is the name of the token's environment. With it, a token that
+	// has saved nothing yet, such as one that was rotated, starts from what
+	// another token of the same server saved of this environment. Empty: a token
+	// starts from its own.
+	Environment string
 	// Service and ServiceVersion name the program in telemetry.
 	Service        string
 	ServiceVersion string
@@ -77,9 +85,12 @@ type Provider struct {
 	record  *recorder
 	events  chan openfeature.Event
 
+	troubled atomic.Pointer[eval.Ruleset] // evaluation with it has panicked
+
 	mu        sync.Mutex
 	running   *running
 	condition condition
+	patience  *time.Timer   // runs while stale; ends in lost
 	announced condition     // what OpenFeature has been told; empty while it must not be told
 	problem   error         // with the server; nil if there is none
 	unread    []string      // what of the ruleset could not be read
@@ -93,6 +104,7 @@ const (
 	connecting condition = ""
 	fresh      condition = "fresh"   // it has what the server has
 	stale      condition = "stale"   // the server cannot be reached
+	lost       condition = "lost"    // the same, for longer than pace.grace
 	refused    condition = "refused" // the server does not accept the token
 )
 
@@ -106,6 +118,8 @@ type pace struct {
 	announce                    time.Duration // how long after Start, so that OpenFeature has told READY
 	flush, flushLive, idle      time.Duration // telemetry: by default, under a rollout, with nothing to say
 	applied                     time.Duration // within which a new ruleset is reported
+	grace                       time.Duration // for which the server may be away before that is an error
+	soak                        time.Duration // a ruleset runs before a program may start from it
 }
 
 var usualPace = pace{
@@ -113,6 +127,7 @@ var usualPace = pace{
 	header: 10 * time.Second, stall: 45 * time.Second, request: 10 * time.Second,
 	init: 5 * time.Second, initSaved: time.Second, announce: 50 * time.Millisecond,
 	flush: 10 * time.Second, flushLive: 250 * time.Millisecond, idle: 30 * time.Second, applied: 200 * time.Millisecond,
+	grace: 5 * time.Minute, soak: 30 * time.Second,
 }
 
 // running is what Start began and Close ends.
@@ -205,14 +220,17 @@ func (p *Provider) Start(ctx context.Context) error {
 	return err
 }
 
-// load puts the newest saved ruleset that works in force.
+// load puts a saved ruleset in force.
 func (p *Provider) load() {
-	rs, skipped := p.saved.load()
+	rs, as, skipped := p.saved.load()
 	for _, err := range skipped {
 		p.log.Warn("a saved ruleset cannot be used", "error", err)
 	}
 	if rs != nil && p.rules.Offer(rs) {
 		p.record.live(rs.Live())
+		if as == candidate {
+			p.saved.offer(rs) // it may be promoted yet
+		}
 	}
 }
 
@@ -281,6 +299,7 @@ func (p *Provider) Close(ctx context.Context) error {
 	if r.timer != nil {
 		r.timer.Stop()
 	}
+	p.calm()
 	p.mu.Unlock()
 	r.cancel()
 	close(r.stop)
@@ -311,12 +330,13 @@ func (p *Provider) Evaluate(key string, ec *flyball.EvaluationContext) flyball.R
 // evaluate evaluates and records, unless the value does not fit: then the
 // caller's default stands and the unit meets no variant.
 func (p *Provider) evaluate(key string, ec *flyball.EvaluationContext, fits func(value any) bool) (r flyball.Resolution) {
+	rs := p.rules.Current()
 	defer func() {
 		if recover() != nil { // a bug of ours must not take the program down
+			p.troubled.Store(rs)
 			r = flyball.Resolution{Reason: flyball.ReasonError, ErrorCode: flyball.ErrorGeneral}
 		}
 	}()
-	rs := p.rules.Current()
 	if !rs.Live() {
 		r = rs.Evaluate(key, ec, time.Now, nil)
 	} else {

@@ -28,7 +28,7 @@ func save(t *testing.T, o Options, docs ...flyball.Ruleset) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := newSaved(o).write(rs); err != nil {
+		if err := newSaved(o).write(promoted, rs); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -73,8 +73,8 @@ func TestSavedFilesArePrivateAndFew(t *testing.T) {
 		save(t, o, ruleset(v, newFlag("team.a")))
 	}
 	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != generations {
-		t.Fatalf("%d files, want %d (%v)", len(entries), generations, err)
+	if err != nil || len(entries) != generations[promoted] {
+		t.Fatalf("%d files, want %d (%v)", len(entries), generations[promoted], err)
 	}
 	for _, e := range entries {
 		info, err := e.Info()
@@ -82,7 +82,7 @@ func TestSavedFilesArePrivateAndFew(t *testing.T) {
 			t.Errorf("%s: %v, %v", e.Name(), info.Mode(), err)
 		}
 	}
-	if rs, skipped := newSaved(o).load(); rs == nil || rs.ID().Version != 11 || len(skipped) > 0 {
+	if rs, _, skipped := newSaved(o).load(); rs == nil || rs.ID().Version != 11 || len(skipped) > 0 {
 		t.Errorf("loaded %v, skipped %v", rs.ID(), skipped)
 	}
 }
@@ -93,7 +93,7 @@ func TestDamageLeadsToTheRulesetBefore(t *testing.T) {
 	dir := t.TempDir()
 	o := Options{Server: "http://x", Token: "t", DataDir: dir}
 	save(t, o, ruleset(1, newFlag("team.a")), ruleset(2, newFlag("team.a"), newFlag("team.b")))
-	files, err := newSaved(o).files()
+	files, err := newSaved(o).files(promoted, newSaved(o).owner)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestDamageLeadsToTheRulesetBefore(t *testing.T) {
 		if err := os.WriteFile(newest, damaged, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		rs, skipped := newSaved(o).load()
+		rs, _, skipped := newSaved(o).load()
 		if rs == nil || rs.ID().Version != 1 || len(skipped) != 1 {
 			t.Fatalf("damage %d: loaded %v, skipped %v", i, rs, skipped)
 		}
@@ -125,7 +125,7 @@ func TestDamageLeadsToTheRulesetBefore(t *testing.T) {
 	if err := os.Remove(files[1]); err != nil {
 		t.Fatal(err)
 	}
-	if rs, skipped := newSaved(o).load(); rs != nil || len(skipped) != 1 {
+	if rs, _, skipped := newSaved(o).load(); rs != nil || len(skipped) != 1 {
 		t.Errorf("with nothing left: %v, %v", rs, skipped)
 	}
 }
@@ -140,7 +140,7 @@ func TestWhatIsServedIsWhatIsSaved(t *testing.T) {
 	if err := p.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
-	rs, skipped := newSaved(Options{Server: s.URL, Token: "fb_sdk_good", DataDir: dir}).load()
+	rs, _, skipped := newSaved(Options{Server: s.URL, Token: "fb_sdk_good", DataDir: dir}).load()
 	if rs == nil || len(skipped) > 0 || rs.ID().Version != 2 || rs.Evaluate("team.a", nil, nil, nil).Variant != "on" {
 		t.Errorf("loaded %v, skipped %v", rs, skipped)
 	}
@@ -197,7 +197,7 @@ func TestAColdStartIsFast(t *testing.T) {
 	if best > limit {
 		t.Errorf("a cold start took %v, at most %v", best, limit)
 	}
-	if files, err := newSaved(o).files(); err != nil || len(files) != 1 || !slices.ContainsFunc(files, func(f string) bool { return strings.HasSuffix(f, "-00000000000000000001.json") }) {
+	if files, err := newSaved(o).files(promoted, newSaved(o).owner); err != nil || len(files) != 1 || !slices.ContainsFunc(files, func(f string) bool { return strings.HasSuffix(f, "-00000000000000000001.json") }) {
 		t.Errorf("files %v, %v", files, err)
 	}
 }

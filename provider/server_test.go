@@ -25,6 +25,7 @@ var quick = pace{
 	header: 500 * time.Millisecond, stall: 300 * time.Millisecond, request: time.Second,
 	init: 2 * time.Second, initSaved: 200 * time.Millisecond, announce: 20 * time.Millisecond,
 	flush: 50 * time.Millisecond, flushLive: 10 * time.Millisecond, idle: 50 * time.Millisecond, applied: 10 * time.Millisecond,
+	grace: 400 * time.Millisecond, soak: 50 * time.Millisecond,
 }
 
 // A server is the other side of the wire: it speaks the SDK's three doors over

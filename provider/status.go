@@ -2,6 +2,7 @@ package provider
 
 import (
 	"slices"
+	"time"
 
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/eval"
@@ -12,10 +13,15 @@ import (
 func (p *Provider) report(c condition, problem error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if c == stale && p.condition == lost {
+		c = lost
+	}
 	if c != p.condition {
+		p.calm()
 		switch c {
 		case stale:
 			p.log.Warn("the flag server cannot be reached: values stay as they are", "error", problem)
+			p.patience = time.AfterFunc(p.pace.grace, p.lose)
 		case refused:
 			p.log.Error("the flag server refuses the token: values stay as they are", "error", problem)
 		case fresh:
@@ -23,6 +29,27 @@ func (p *Provider) report(c condition, problem error) {
 		}
 	}
 	p.condition, p.problem = c, problem
+	p.announce()
+	p.wake()
+}
+
+// calm stops the clock of an outage. It is called with the lock.
+func (p *Provider) calm() {
+	if p.patience != nil {
+		p.patience.Stop()
+		p.patience = nil
+	}
+}
+
+// lose ends the grace of an outage.
+func (p *Provider) lose() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.patience == nil || p.condition != stale { // it ended just now
+		return
+	}
+	p.log.Error("the flag server has been away for long: values stay as they are", "for", p.pace.grace, "error", p.problem)
+	p.condition = lost
 	p.announce()
 	p.wake()
 }
@@ -35,8 +62,9 @@ func (p *Provider) announce() {
 	}
 	event := openfeature.ProviderReady
 	switch {
-	case p.condition == refused, p.condition == stale && p.rules.Current() == nil:
-		if p.announced == refused {
+	case p.condition == refused, p.condition == lost, p.condition == stale && p.rules.Current() == nil:
+		if p.announced == refused || p.announced == lost {
+			p.announced = p.condition
 			return
 		}
 		event = openfeature.ProviderError

@@ -389,19 +389,33 @@ func TestATroubledRolloutStopsNoOther(t *testing.T) {
 	}
 }
 
+// An instance that falls silent may run on, cut off; it is waited for until it
+// says that it ends, is declared gone, or was silent for very long.
 func TestTheFleetIsToldBehindAndConverged(t *testing.T) {
 	p, m := guarded(plan(500_000), flyball.Margin{Relative: 0.05}, errorsByUnit)
 	s := newStage(t, p, m)
 	head := flyball.RulesetID{Epoch: 1, Version: 7}
-	send := func(at time.Duration, id string, version int64, errs ...string) {
-		s.sendRecord(at, &record{trusted: true, instance: flyball.InstanceInfo{ID: id}, applied: flyball.RulesetID{Epoch: 1, Version: version}, errors: errs})
+	send := func(at time.Duration, id string, version int64, leaving bool, errs ...string) {
+		s.sendRecord(at, &record{trusted: true, leaving: leaving, instance: flyball.InstanceInfo{ID: id, Service: "shop"}, applied: flyball.RulesetID{Epoch: 1, Version: version}, errors: errs})
 	}
-	send(time.Second, "gone", 7)
-	send(2*time.Minute, "a", 7)
-	send(2*time.Minute, "b", 6)
-	send(2*time.Minute, "c", 7, "flag x: unknown operator")
-	f := s.judge.Fleet("production", head, epoch.Add(2*time.Minute))
-	if f.Instances != 3 || f.Converged != 1 || len(f.Behind) != 2 || f.Behind[0].ID != "b" || f.Behind[1].ID != "c" {
-		t.Errorf("%+v", f)
+	send(time.Second, "forgotten", 6, false)
+	send(time.Hour, "silent", 6, false)
+	send(time.Hour, "dead", 6, false)
+	send(time.Hour, "stopped", 6, false)
+	send(time.Hour+time.Second, "stopped", 6, true)
+	send(time.Hour+2*time.Minute, "a", 7, false)
+	send(time.Hour+2*time.Minute, "b", 6, false)
+	send(time.Hour+2*time.Minute, "c", 7, false, "flag x: unknown operator")
+	s.judge.Apply(store.LogEntry{Seq: s.judge.Seq() + 1, Kind: store.KindGone, Environment: "production", ID: "1", At: epoch.Add(time.Hour + 2*time.Minute), Body: []byte("dead")})
+	f := s.judge.Fleet("production", head, epoch.Add(time.Hour+2*time.Minute))
+	var behind []string
+	for _, i := range f.Behind {
+		behind = append(behind, i.ID)
+	}
+	if f.Instances != 4 || f.Converged != 1 || !slices.Equal(behind, []string{"b", "c", "silent"}) {
+		t.Errorf("%d of %d converged, behind are %v", f.Converged, f.Instances, behind)
+	}
+	if len(f.Services) != 1 || f.Services[0].Rulesets["1.6"] != 2 || f.Services[0].Errors != 1 {
+		t.Errorf("%+v", f.Services)
 	}
 }

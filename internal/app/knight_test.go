@@ -135,9 +135,25 @@ func TestKnight8(t *testing.T) {
 
 	ann.do("POST", "/api/v1/fleet/forget", map[string]any{"instance": "orders-8", "environment": "production", "reason": "its rack is on fire"})
 	ann.until("the rollout goes on", func() bool { return rollout()["at"] == 1.0 })
+	stopTraffic()
 	entries := ann.do("GET", "/api/v1/audit?limit=5&subject="+key, nil)["entries"].([]any)
 	if reason := entries[0].(map[string]any)["reason"].(string); !strings.Contains(reason, "50 %") {
 		t.Errorf("the advance says %q", reason)
+	}
+
+	// Nor does a first step go anywhere while somebody lags.
+	ann.do("POST", "/api/v1/rollouts/"+key+"/abort", map[string]any{"reason": "a test"})
+	now := time.Now().UTC().Format(time.RFC3339Nano)
+	orders := person{t, a.URL, sdk}
+	orders.do("POST", "/sdk/v1/telemetry", map[string]any{
+		"batch": "an-old-friend", "seq": 1, "sentAt": now, "instance": map[string]any{"id": "orders-8", "service": "orders"}, "applied": map[string]any{"epoch": 1, "version": 1},
+	})
+	ann.until("orders-8 is back", func() bool { return ann.fleet()["instances"] == 8.0 })
+	status, problem := ann.try("POST", "/api/v1/rollouts", map[string]any{
+		"flag": key, "environment": "production", "treatment": "on", "control": "off", "reason": "a test", "steps": []any{map[string]any{"ppm": 500_000}},
+	})
+	if details, _ := problem["details"].(map[string]any); status != http.StatusConflict || !strings.Contains(fmt.Sprint(details["behind"]), "orders-8") {
+		t.Errorf("a start while orders-8 lags: %d %v", status, problem)
 	}
 }
 

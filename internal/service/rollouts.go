@@ -28,6 +28,9 @@ func (s *Service) StartRollout(ctx context.Context, in StartRollout) (RolloutVie
 	if err := plan.Validate(); err != nil {
 		return RolloutView{}, err
 	}
+	if err := s.fleetMayStep(ctx, plan); err != nil {
+		return RolloutView{}, err
+	}
 	r := flyball.Rollout{ID: newID(8), RolloutPlan: plan, State: flyball.RolloutRunning}
 	_, err := s.change(ctx, changeOf{
 		access: Write, action: "rollout.start", subject: plan.Flag, flag: plan.Flag, reason: in.Reason,
@@ -37,6 +40,30 @@ func (s *Service) StartRollout(ctx context.Context, in StartRollout) (RolloutVie
 		return RolloutView{}, err
 	}
 	return s.Rollout(ctx, RolloutID{ID: r.ID})
+}
+
+// fleetMayStep refuses the first step of a stateful flag while instances run
+// other rulesets than the one in force. (The controller holds its later steps.)
+func (s *Service) fleetMayStep(ctx context.Context, p flyball.RolloutPlan) error {
+	head, err := s.Published(p.Environment)
+	if err != nil || s.fleet == nil {
+		return err
+	}
+	var f store.FlagRecord
+	err = s.db.View(ctx, func(tx *store.Tx) (err error) { f, err = tx.Flag(p.Flag); return err })
+	if err != nil || f.Consistency != flyball.Stateful {
+		return err
+	}
+	fleet, err := s.fleet(ctx, p.Environment, head.ID())
+	if err != nil || fleet.Converged == fleet.Instances {
+		return err
+	}
+	var ids []string
+	for _, i := range fleet.Behind {
+		ids = append(ids, i.ID)
+	}
+	return flyball.Errorf(flyball.Conflict, "%q is stateful and %d of %d instances do not run version %d: wait for them, or declare them gone (flyball fleet forget)",
+		p.Flag, fleet.Instances-fleet.Converged, fleet.Instances, head.ID().Version).With("behind", ids)
 }
 
 func (e *edit) startRollout(r flyball.Rollout) error {

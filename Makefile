@@ -39,6 +39,13 @@ bench: ## our figures, and peers beside us
 bench-eval: build ## evaluation, beside other SDKs: 3 minutes
 	$(GO) -C bench run . -flyball ../$(BIN) $(ARGS)
 
+bench-server: build ## remote evaluation, beside bare net/http: 1 minute
+	@command -v wrk >/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q wrk; }
+	$(GO) -C bench run ./server -flyball ../$(BIN) $(ARGS)
+
+bench-stream: build ## how changes reach 10,000 clients: 2 minutes
+	$(GO) -C bench run ./stream -flyball ../$(BIN) $(ARGS)
+
 nightly: deps ## everything at full length
 	FLYBALL_NIGHTLY=1 $(GO) test -timeout 60m ./...
 

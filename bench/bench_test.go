@@ -15,11 +15,11 @@ func TestAllContestantsAnswerAlike(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer done()
-	a, err := agree(all, 60, 4000)
+	a, err := agree(all, 30, 2000)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(a.Shares) != len(all) || a.Pairs < 60*len(workload.All) {
+	if len(a.Shares) != len(all) || a.Pairs < 30*len(workload.All) {
 		t.Errorf("%d contestants agree on %d pairs and %d shares", len(all), a.Pairs, len(a.Shares))
 	}
 }
@@ -40,14 +40,14 @@ func TestAWrongAnswerIsNoticed(t *testing.T) {
 			return evaluating(func(string) bool { return value }, same), w.Kind == workload.KindCanada || w.Kind == workload.KindTenth
 		}}
 	}
-	if _, err := agree(append(own(t), always(true)), 60, 1000); err == nil || !strings.HasPrefix(err.Error(), "W2") {
+	if _, err := agree(append(own(t), always(true)), 30, 1000); err == nil || !strings.HasPrefix(err.Error(), "W2") {
 		t.Errorf("who always says true is told apart by %v", err)
 	}
 	hasty := always(false)
 	hasty.on = func(w workload.Workload, _ *flyball.EvaluationContext) (evaluator, bool) {
 		return evaluating(func(string) bool { return false }, same), w.Kind == workload.KindTenth
 	}
-	if _, err := agree(append(own(t), hasty), 60, 1000); err == nil || !strings.Contains(err.Error(), "not to a tenth") {
+	if _, err := agree(append(own(t), hasty), 30, 1000); err == nil || !strings.Contains(err.Error(), "not to a tenth") {
 		t.Errorf("who serves on to nobody is told apart by %v", err)
 	}
 }

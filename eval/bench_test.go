@@ -2,8 +2,7 @@ package eval_test
 
 import (
 	"fmt"
-	"strings"
-	"sync/atomic"
+	"reflect"
 	"testing"
 	"time"
 
@@ -11,188 +10,214 @@ import (
 	"github.com/flyballdev/flyball/eval"
 )
 
-// The workloads: a ruleset of 1,004 flags and a context of six attributes. W1
-// is a boolean flag without rules; W2 one rule of two tests; W3 a 10 % split;
-// W4 ten rules three deep with a segment of 1,000 keys, of which only the last
-// matches; W5 an object.
-const workloadFlags = 1004
+// Ratios mean something only within one run: BenchmarkWn and
+// BenchmarkWnContext, which have the attributes in a map and in a context, are
+// to be read beside BenchmarkWnFloor. Those named Parallel use as many
+// goroutines as there are processors; `-cpu 1,2` tells how they scale.
 
-func workload() flyball.Ruleset {
-	doc := flyball.Ruleset{Environment: "production", Epoch: 1, Version: 7}
-	doc.Segments = []flyball.Segment{{Key: "beta-testers", Owner: "team"}}
-	for i := range 1000 {
-		doc.Segments[0].Include = append(doc.Segments[0].Include, fmt.Sprintf("beta-user-%d", i))
-	}
-	for i := range workloadFlags {
-		f := newFlag(fmt.Sprintf("team.domain.flag-%04d", i))
-		if i >= 1000 {
-			f = newFlag(fmt.Sprintf("team.domain.w%d", i-998))
+func BenchmarkW1(b *testing.B)                { inTurn(b, "W1", ours) }
+func BenchmarkW1Context(b *testing.B)         { inTurn(b, "W1", oursContext) }
+func BenchmarkW1Floor(b *testing.B)           { inTurn(b, "W1", byHand) }
+func BenchmarkW2(b *testing.B)                { inTurn(b, "W2", ours) }
+func BenchmarkW2Context(b *testing.B)         { inTurn(b, "W2", oursContext) }
+func BenchmarkW2Floor(b *testing.B)           { inTurn(b, "W2", byHand) }
+func BenchmarkW2Miss(b *testing.B)            { inTurn(b, "W2Miss", ours) }
+func BenchmarkW2MissContext(b *testing.B)     { inTurn(b, "W2Miss", oursContext) }
+func BenchmarkW2MissFloor(b *testing.B)       { inTurn(b, "W2Miss", byHand) }
+func BenchmarkW3(b *testing.B)                { inTurn(b, "W3", ours) }
+func BenchmarkW3Context(b *testing.B)         { inTurn(b, "W3", oursContext) }
+func BenchmarkW3Floor(b *testing.B)           { inTurn(b, "W3", byHand) }
+func BenchmarkW4(b *testing.B)                { inTurn(b, "W4", ours) }
+func BenchmarkW4Context(b *testing.B)         { inTurn(b, "W4", oursContext) }
+func BenchmarkW4Floor(b *testing.B)           { inTurn(b, "W4", byHand) }
+func BenchmarkW5(b *testing.B)                { inTurn(b, "W5", ours) }
+func BenchmarkW5Context(b *testing.B)         { inTurn(b, "W5", oursContext) }
+func BenchmarkW5Floor(b *testing.B)           { inTurn(b, "W5", byHand) }
+func BenchmarkW1Parallel(b *testing.B)        { inParallel(b, "W1", ours) }
+func BenchmarkW1FloorParallel(b *testing.B)   { inParallel(b, "W1", byHand) }
+func BenchmarkW2Parallel(b *testing.B)        { inParallel(b, "W2", ours) }
+func BenchmarkW2FloorParallel(b *testing.B)   { inParallel(b, "W2", byHand) }
+func BenchmarkW3Parallel(b *testing.B)        { inParallel(b, "W3", ours) }
+func BenchmarkW3FloorParallel(b *testing.B)   { inParallel(b, "W3", byHand) }
+func BenchmarkW4Parallel(b *testing.B)        { inParallel(b, "W4", ours) }
+func BenchmarkW4ContextParallel(b *testing.B) { inParallel(b, "W4", oursContext) }
+func BenchmarkW4FloorParallel(b *testing.B)   { inParallel(b, "W4", byHand) }
+func BenchmarkW5Parallel(b *testing.B)        { inParallel(b, "W5", ours) }
+func BenchmarkW5FloorParallel(b *testing.B)   { inParallel(b, "W5", byHand) }
+
+// An entrant is one way to evaluate a workload.
+type entrant int
+
+const (
+	byHand entrant = iota
+	ours
+	oursContext
+)
+
+func enter(b testing.TB, name string, who entrant) (keys []string, evaluate func(key string) flyball.Resolution) {
+	for _, w := range workloads {
+		if w.name == name {
+			keys, byHand, ours, oursContext := w.evaluators()
+			return keys, []func(string) flyball.Resolution{byHand, ours, oursContext}[who]
 		}
-		switch i - 998 {
-		case 2:
-			f.Rules = []flyball.Rule{{ID: "canada", Serve: flyball.Serve{Variant: "on"}, If: flyball.Condition{All: []flyball.Condition{
-				is("country", flyball.OpIn, "CA"), is("email", flyball.OpEndsWith, "@mycompany.com")}}}}
-		case 3:
-			f.Default = split("on", 100_000, "off", 900_000)
-		case 4:
-			f.Rules = tenRules()
-		case 5:
-			f.Type = flyball.TypeObject
-			f.Variants = flyball.Variants{"on": map[string]any{"color": "red", "size": int64(7)}, "off": map[string]any{}}
-		}
-		doc.Flags = append(doc.Flags, f)
 	}
-	return doc
-}
-
-func tenRules() []flyball.Rule {
-	var rules []flyball.Rule
-	for i := range 10 {
-		last := i == 9
-		country, least := "ZZ", 1000
-		if last {
-			country, least = "CA", 18
-		}
-		rules = append(rules, flyball.Rule{ID: fmt.Sprint("r", i), Serve: flyball.Serve{Variant: "on"}, If: flyball.Condition{All: []flyball.Condition{
-			{Any: []flyball.Condition{
-				{All: []flyball.Condition{is("plan", flyball.OpIn, "pro", "enterprise"), is("age", flyball.OpGTE, int64(least))}},
-				{Segment: "beta-testers"},
-			}},
-			is("country", flyball.OpIn, country, "YY"),
-			{Not: &flyball.Condition{Attribute: "email", Op: flyball.OpEndsWith, Values: flyball.Values{"@rival.com"}}},
-		}}})
-	}
-	return rules
-}
-
-var sixAttributes = &flyball.EvaluationContext{TargetingKey: "user-4711", Attributes: flyball.Attributes{
-	"country": "CA", "email": "ann@mycompany.com", "plan": "pro", "age": 42, "os": "ios", "version": "2.3.1",
-}}
-
-// floor is the least that any evaluator does: an atomic load, a lookup, and a
-// filled resolution.
-func BenchmarkFloor(b *testing.B) {
-	doc := workload()
-	m := map[string]*flyball.Resolution{}
-	keys := make([]string, 0, len(doc.Flags))
-	for _, f := range doc.Flags {
-		m[f.Key] = &flyball.Resolution{Value: true, Variant: "on", Reason: flyball.ReasonStatic, Version: 7}
-		keys = append(keys, f.Key)
-	}
-	var current atomic.Pointer[map[string]*flyball.Resolution]
-	current.Store(&m)
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		sink = *(*current.Load())[keys[i%len(keys)]]
-	}
+	b.Fatalf("there is no workload %s", name)
+	return nil, nil
 }
 
 var sink flyball.Resolution
 
-// floorBy is what a programmer would write by hand in place of one flag: the
-// same lookup of the flag, the same reads of the context, and the same filled
-// resolution, of which decide picks one of two.
-func floorBy(b *testing.B, key string, decide func(ec *flyball.EvaluationContext) bool) {
-	m := map[string]*[2]flyball.Resolution{}
-	for _, f := range workload().Flags {
-		m[f.Key] = &[2]flyball.Resolution{
-			{Value: true, Variant: "on", Reason: flyball.ReasonTargetingMatch, Rule: "r9", Version: 7},
-			{Value: false, Variant: "off", Reason: flyball.ReasonDefault, Version: 7},
+func inTurn(b *testing.B, name string, who entrant) {
+	keys, evaluate := enter(b, name, who)
+	b.ReportAllocs()
+	at := 0
+	for b.Loop() {
+		sink = evaluate(keys[at])
+		if at++; at == len(keys) {
+			at = 0
 		}
 	}
-	var current atomic.Pointer[map[string]*[2]flyball.Resolution]
-	current.Store(&m)
+}
+
+func inParallel(b *testing.B, name string, who entrant) {
+	keys, evaluate := enter(b, name, who)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		var own flyball.Resolution // a shared sink would be a shared write
+		at := 0
+		for pb.Next() {
+			own = evaluate(keys[at])
+			if at++; at == len(keys) {
+				at = 0
+			}
+		}
+		if own.Variant == "" {
+			b.Errorf("%+v", own)
+		}
+	})
+}
+
+func BenchmarkBuildContext(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		r := (*current.Load())[key]
-		if decide(sixAttributes) {
-			sink = r[0]
-		} else {
-			sink = r[1]
-		}
+		built = sixAttributes()
 	}
 }
 
-func text(ec *flyball.EvaluationContext, name string) string {
-	s, _ := ec.Attributes[name].(string)
-	return s
-}
+var built *eval.Context
 
-func BenchmarkFloorW2(b *testing.B) {
-	floorBy(b, "team.domain.w2", func(ec *flyball.EvaluationContext) bool {
-		return text(ec, "country") == "CA" && strings.HasSuffix(text(ec, "email"), "@mycompany.com")
-	})
+func sixAttributes() *eval.Context {
+	return eval.NewContext("user-4711").String("country", "CA").String("email", "ann@mycompany.com").
+		String("plan", "pro").Int("age", 42).String("os", "ios").String("version", "2.3.1")
 }
-
-func BenchmarkFloorW3(b *testing.B) {
-	floorBy(b, "team.domain.w3", func(ec *flyball.EvaluationContext) bool {
-		return eval.Point("team.domain.w3", ec.TargetingKey) < 100_000
-	})
-}
-
-func BenchmarkFloorW4(b *testing.B) {
-	segment := map[string]struct{}{}
-	for _, key := range workload().Segments[0].Include {
-		segment[key] = struct{}{}
-	}
-	least := []int{1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 18}
-	countries := []string{"ZZ", "ZZ", "ZZ", "ZZ", "ZZ", "ZZ", "ZZ", "ZZ", "ZZ", "CA"}
-	floorBy(b, "team.domain.w4", func(ec *flyball.EvaluationContext) bool {
-		for i := range 10 {
-			plan := text(ec, "plan")
-			age, _ := ec.Attributes["age"].(int)
-			in := (plan == "pro" || plan == "enterprise") && age >= least[i]
-			if !in {
-				_, in = segment[ec.TargetingKey]
-			}
-			if !in {
-				continue
-			}
-			if c := text(ec, "country"); (c == countries[i] || c == "YY") && !strings.HasSuffix(text(ec, "email"), "@rival.com") {
-				return true
-			}
-		}
-		return false
-	})
-}
-
-// benchmark evaluates W1 with keys in rotation, and the others' one flag each.
-func benchmark(b *testing.B, keys ...string) {
-	rs, err := eval.Compile(workload())
-	if err != nil {
-		b.Fatal(err)
-	}
-	var h eval.Holder
-	h.Offer(rs)
-	if len(keys) == 0 {
-		keys = rs.Keys()[:1000]
-	}
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		sink = h.Current().Evaluate(keys[i%len(keys)], sixAttributes, time.Now, nil)
-	}
-}
-
-func BenchmarkW1(b *testing.B) { benchmark(b) }
-func BenchmarkW2(b *testing.B) { benchmark(b, "team.domain.w2") }
-func BenchmarkW3(b *testing.B) { benchmark(b, "team.domain.w3") }
-func BenchmarkW4(b *testing.B) { benchmark(b, "team.domain.w4") }
-func BenchmarkW5(b *testing.B) { benchmark(b, "team.domain.w5") }
 
 func BenchmarkCompile(b *testing.B) {
-	doc := workload()
-	for b.Loop() {
-		if _, err := eval.Compile(doc); err != nil {
-			b.Fatal(err)
+	for _, w := range workloads {
+		if w.name != "W1" && w.name != "W4" {
+			continue
+		}
+		doc := w.document()
+		b.Run(w.name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := eval.Compile(doc); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// Whoever answers otherwise measures something else.
+func TestTheFloorAnswersAsWeDo(t *testing.T) {
+	for _, w := range workloads {
+		keys, floor, ours, oursContext := w.evaluators()
+		for _, key := range keys {
+			want := floor(key)
+			if got := ours(key); !reflect.DeepEqual(got, want) {
+				t.Fatalf("%s, %s: ours says %+v, the floor %+v", w.name, key, got, want)
+			}
+			if got := oursContext(key); !reflect.DeepEqual(got, want) {
+				t.Fatalf("%s, %s: ours with a context says %+v, the floor %+v", w.name, key, got, want)
+			}
 		}
 	}
 }
 
 func TestEvaluateDoesNotAllocate(t *testing.T) {
-	rs := compile(t, workload())
-	for _, key := range []string{"team.domain.flag-0500", "team.domain.w2", "team.domain.w3", "team.domain.w4", "team.domain.w5"} {
-		if n := testing.AllocsPerRun(100, func() { sink = rs.Evaluate(key, sixAttributes, time.Now, nil) }); n > 0 {
-			t.Errorf("%s: Evaluate allocates %v times; it runs on every request of every user", key, n)
+	for _, w := range workloads {
+		keys, _, ours, oursContext := w.evaluators()
+		for form, evaluate := range map[string]func(string) flyball.Resolution{"a map": ours, "a context": oursContext} {
+			if n := testing.AllocsPerRun(100, func() { sink = evaluate(keys[500]) }); n > 0 {
+				t.Errorf("%s with %s: Evaluate allocates %v times; it runs on every request of every user", w.name, form, n)
+			}
 		}
+	}
+}
+
+// Every operator is free of allocations, also where it misses what it can read.
+func TestNoOperatorAllocates(t *testing.T) {
+	attributes := flyball.Attributes{
+		"text": "text", "whole": 300, "float": 0.5, "version": "1.2.3-rc.1", "address": "10.1.2.3", "born": "1990-05-04T03:02:01Z",
+		"list": []any{"a", 300}, "moment": noon, "deep": map[string]any{"er": "x"}, "yes": true,
+	}
+	c := eval.ContextOf(&flyball.EvaluationContext{TargetingKey: "user-1", Attributes: attributes})
+	for op, values := range operands() {
+		for _, name := range []string{"text", "whole", "float", "version", "address", "born", "list", "moment", "deep.er", "yes", "gone", "targetingKey"} {
+			rs := compile(t, ruleset(withRule(is(name, op, values...))))
+			ec := &flyball.EvaluationContext{TargetingKey: "user-1", Attributes: attributes}
+			unread := op == flyball.OpCIDR && name != "address" || (op == flyball.OpBefore || op == flyball.OpAfter) && name != "born" && name != "moment"
+			if unread && rs.Evaluate("team.flag", ec, time.Now, nil).Variant == "off" {
+				continue // text that is no time or no address has its error written, which allocates
+			}
+			if n := testing.AllocsPerRun(10, func() { sink = rs.Evaluate("team.flag", ec, time.Now, nil) }); n > 0 {
+				t.Errorf("%s on %s allocates %v times with a map", op, name, n)
+			}
+			if n := testing.AllocsPerRun(10, func() { sink = rs.EvaluateContext("team.flag", c, time.Now, nil) }); n > 0 {
+				t.Errorf("%s on %s allocates %v times with a context", op, name, n)
+			}
+		}
+	}
+}
+
+// withRule returns a flag that serves on where a condition holds, and else off.
+func withRule(c flyball.Condition) flyball.RulesetFlag {
+	f := newFlag("team.flag")
+	f.Default.Variant = "off"
+	f.Rules = []flyball.Rule{{ID: "r", If: c, Serve: on}}
+	return f
+}
+
+// A floor that is beaten, or a ratio that doubled, is worth a look; what fails
+// here is worth a fix. The aim is 2.5, in the benchmarks; here neighbours of
+// the machine may cost a factor, and so the best of several rounds counts, in
+// which both take turns.
+func TestOursKeepsItsRatioToTheFloor(t *testing.T) {
+	const atMost = 4
+	if raceEnabled || testing.CoverMode() != "" {
+		t.Skip("instrumented code has other ratios")
+	}
+	for _, w := range workloads {
+		keys, floor, ours, oursContext := w.evaluators()
+		best := [3]time.Duration{1 << 62, 1 << 62, 1 << 62}
+		ratio := func(of entrant) float64 { return float64(best[of]) / float64(best[byHand]) }
+		for range 50 {
+			for i, evaluate := range []func(string) flyball.Resolution{floor, ours, oursContext} {
+				began := time.Now()
+				for range 5 {
+					for _, key := range keys {
+						sink = evaluate(key)
+					}
+				}
+				best[i] = min(best[i], time.Since(began))
+			}
+			if max(ratio(1), ratio(2)) <= 2 { // no need to go on
+				break
+			}
+		}
+		told := fmt.Sprintf("%s: %.2f with a map, %.2f with a context, of the floor's %v ns", w.name, ratio(1), ratio(2), best[byHand].Nanoseconds()/int64(5*len(keys)))
+		if max(ratio(1), ratio(2)) > atMost {
+			t.Errorf("%s, at most %v", told, atMost)
+		}
+		t.Log(told)
 	}
 }

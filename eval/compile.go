@@ -24,6 +24,7 @@ type builder struct {
 	segDefs    map[string]*flyball.Segment
 	building   map[string]bool // flags and segments under way, to find cycles
 	failedSegs map[string]bool
+	tests      tests
 	problems   []error
 	valid      bool // the document has been validated as a whole
 }
@@ -33,14 +34,16 @@ func newBuilder(previous *Ruleset, doc *flyball.Ruleset) *builder {
 		rs: &Ruleset{
 			environment: doc.Environment,
 			id:          flyball.RulesetID{Epoch: doc.Epoch, Version: doc.Version},
-			flags:       make(map[string]*flag, len(doc.Flags)),
+			flags:       make(map[string]*Flag, len(doc.Flags)),
 			segments:    make(map[string]*segment, len(doc.Segments)),
+			notFound:    &flyball.Resolution{Reason: flyball.ReasonError, ErrorCode: flyball.ErrorFlagNotFound, Version: doc.Version},
 		},
 		previous:   previous,
 		flagDefs:   make(map[string]*flyball.RulesetFlag, len(doc.Flags)),
 		segDefs:    make(map[string]*flyball.Segment, len(doc.Segments)),
 		building:   map[string]bool{},
 		failedSegs: map[string]bool{},
+		tests:      tests{},
 	}
 	for i := range doc.Segments {
 		s := &doc.Segments[i]
@@ -140,11 +143,14 @@ func (b *builder) compileSegment(def *flyball.Segment) (*segment, error) {
 		return s, nil
 	}
 	rest, err := b.compileCondition(*def.If, &s.tests, b.segment)
-	s.rest = &rest
-	if err == nil && s.tests > MaxTests {
-		err = fmt.Errorf("needs more than %d tests with the segments it uses", MaxTests)
+	if err != nil {
+		return nil, err
 	}
-	return s, err
+	if s.tests > MaxTests {
+		return nil, fmt.Errorf("needs more than %d tests with the segments it uses", MaxTests)
+	}
+	s.rest = assembleCondition(&rest)
+	return s, nil
 }
 
 func (b *builder) compileCondition(c flyball.Condition, tests *int, segments func(string) (*segment, error)) (condition, error) {
@@ -162,9 +168,9 @@ func (b *builder) compileCondition(c flyball.Condition, tests *int, segments fun
 			return condition{}, err
 		}
 		*tests = min(*tests+s.tests, MaxTests+1)
-		return condition{kind: kindSegment, segment: s}, nil
+		return condition{leaf: leaf{kind: leafSegment, segment: s}}, nil
 	default:
-		return condition{kind: kindTest, test: compileTest(c)}, nil
+		return condition{leaf: leaf{test: b.tests.of(c)}}, nil
 	}
 	out.parts = make([]condition, 0, len(parts))
 	for _, p := range parts {
@@ -179,7 +185,7 @@ func (b *builder) compileCondition(c flyball.Condition, tests *int, segments fun
 
 // flag returns a flag, built after those it needs; nil if it cannot be built
 // and there is no previous definition of it.
-func (b *builder) flag(key string) *flag {
+func (b *builder) flag(key string) *Flag {
 	if f, done := b.rs.flags[key]; done {
 		return f
 	}
@@ -205,8 +211,8 @@ func (b *builder) flag(key string) *flag {
 // fallBack returns what stands in for a definition that cannot be compiled. A
 // kill or a disable needs nothing but a variant, and is obeyed; else the
 // previous good definition stands.
-func (b *builder) fallBack(def *flyball.RulesetFlag) *flag {
-	old := b.previous.compiled(def.Key)
+func (b *builder) fallBack(def *flyball.RulesetFlag) *Flag {
+	old := b.previous.Find(def.Key)
 	if def.Killed != nil || !def.Enabled {
 		if f := b.settle(def, def); f != nil {
 			return f
@@ -235,7 +241,7 @@ func (b *builder) fallBack(def *flyball.RulesetFlag) *flag {
 
 // settle compiles no more of a definition than its variants, killed or
 // disabled as another definition says.
-func (b *builder) settle(def, as *flyball.RulesetFlag) *flag {
+func (b *builder) settle(def, as *flyball.RulesetFlag) *Flag {
 	d := *def
 	d.Killed, d.Enabled, d.Seed, d.HashVersion = as.Killed, as.Enabled, d.Key, flyball.HashVersion
 	d.Prerequisites, d.Rules, d.Rollout = nil, nil, nil
@@ -250,38 +256,43 @@ func (b *builder) settle(def, as *flyball.RulesetFlag) *flag {
 	return f
 }
 
-func (b *builder) compileFlag(def *flyball.RulesetFlag, segments func(string) (*segment, error)) (*flag, error) {
+func (b *builder) compileFlag(def *flyball.RulesetFlag, segments func(string) (*segment, error)) (*Flag, error) {
 	if err := b.validate(def); err != nil {
 		return nil, err
 	}
 	c := flagCompiler{def: def, version: b.rs.id.Version}
-	f := &flag{def: def, fixed: c.fixed(), off: c.outcome(def.OffVariant, flyball.ReasonDefault, ""), cost: 1}
+	f := &Flag{def: def, off: c.outcome(def.OffVariant, flyball.ReasonDefault, ""), cost: 1}
+	if o := c.fixed(); o != nil {
+		f.answer = *o
+		f.fixed = &f.answer
+	}
 	var errs []error
 	for i, p := range def.Prerequisites {
 		if err := b.prerequisite(f, p); err != nil {
 			errs = append(errs, flyball.FieldErrorf(fmt.Sprintf("prerequisites[%d]", i), "%v", err))
 		}
 	}
-	tests := 0
+	tests, rules := 0, make([]rule, len(def.Rules))
 	for i, r := range def.Rules {
 		cond, err := b.compileCondition(r.If, &tests, segments)
 		if err != nil {
 			errs = append(errs, flyball.FieldErrorf(fmt.Sprintf("rules[%d].if", i), "%v", err))
 		}
-		f.rules = append(f.rules, rule{
-			condition: cond, notBefore: std(r.NotBefore), notAfter: std(r.NotAfter),
-			serve: c.serve(r.Serve, r.ID),
-		})
+		rules[i] = rule{condition: cond, notBefore: std(r.NotBefore), notAfter: std(r.NotAfter)}
+		f.serves = append(f.serves, c.serve(r.Serve, r.ID))
 	}
-	remember(f.rules)
-	f.otherwise = c.serve(def.Default, "")
 	if tests > MaxTests {
 		errs = append(errs, flyball.FieldErrorf("rules", "need more than %d tests with the segments they use", MaxTests))
 	}
-	return f, errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	f.program = assembleRules(rules)
+	f.serves = append(f.serves, c.serve(def.Default, ""))
+	return f, nil
 }
 
-func (b *builder) prerequisite(f *flag, p flyball.Prerequisite) error {
+func (b *builder) prerequisite(f *Flag, p flyball.Prerequisite) error {
 	if b.building[p.Flag] {
 		return fmt.Errorf("a cycle: %s needs %s", f.def.Key, p.Flag)
 	}
@@ -338,7 +349,7 @@ func (c flagCompiler) serve(s flyball.Serve, rule string) serve {
 	if s.Split == nil {
 		return serve{plain: c.outcome(s.Variant, why, rule)}
 	}
-	out := serve{
+	out := &split{
 		ring: ring(c.def.Seed), by: compileAttribute(s.Split.By),
 		missing: &flyball.Resolution{
 			Reason: flyball.ReasonError, ErrorCode: flyball.ErrorTargetingKeyMissing, Rule: rule, Version: c.version,
@@ -351,7 +362,7 @@ func (c flagCompiler) serve(s flyball.Serve, rule string) serve {
 			out.arms = append(out.arms, arm{upTo, c.outcome(w.Variant, flyball.ReasonSplit, rule)})
 		}
 	}
-	return out
+	return serve{split: out}
 }
 
 // rollout compiles a live rollout's overlay. Its share is measured on the
@@ -362,7 +373,7 @@ func (c flagCompiler) rollout(o *flyball.Overlay, rule string) serve {
 		r.Rollout, r.Step, r.Exposed = o.ID, o.Step, exposed
 		return r
 	}
-	return serve{
+	return serve{split: &split{
 		ring: ring(c.def.Seed), by: compileAttribute(o.Unit), notAfter: std(o.NotAfter),
 		missing: outcome(o.Control, flyball.ReasonDefault, false),
 		lapsed:  outcome(o.Control, flyball.ReasonSplit, false),
@@ -370,7 +381,7 @@ func (c flagCompiler) rollout(o *flyball.Overlay, rule string) serve {
 			{uint32(o.PPM), outcome(o.Treatment, flyball.ReasonSplit, true)},
 			{flyball.PPM, outcome(o.Control, flyball.ReasonSplit, true)},
 		},
-	}
+	}}
 }
 
 func std(t *flyball.Time) *time.Time {

@@ -142,16 +142,21 @@ func many(prefix string, n int) flyball.Values {
 	return v
 }
 
-// A test on an attribute that the context lacks is false, and its negation
-// true, whatever the operator.
-func TestMissingAttributesFailEveryTest(t *testing.T) {
-	for op, values := range map[flyball.Op]flyball.Values{
+// operands returns values for every operator that almost anything meets.
+func operands() map[flyball.Op]flyball.Values {
+	return map[flyball.Op]flyball.Values{
 		flyball.OpIn: {"", false, int64(0)}, flyball.OpStartsWith: {""}, flyball.OpEndsWith: {""}, flyball.OpContains: {""},
 		flyball.OpMatches: {".*"}, flyball.OpLT: {int64(5)}, flyball.OpLTE: {int64(5)}, flyball.OpGT: {int64(-5)}, flyball.OpGTE: {int64(0)},
 		flyball.OpBefore: {int64(5)}, flyball.OpAfter: {int64(-5)}, flyball.OpSemverEq: {"0"}, flyball.OpSemverLT: {"1"},
 		flyball.OpSemverLTE: {"1"}, flyball.OpSemverGT: {"0"}, flyball.OpSemverGTE: {"0"}, flyball.OpCIDR: {"::/0", "0.0.0.0/0"},
 		flyball.OpExists: {true},
-	} {
+	}
+}
+
+// A test on an attribute that the context lacks is false, and its negation
+// true, whatever the operator.
+func TestMissingAttributesFailEveryTest(t *testing.T) {
+	for op, values := range operands() {
 		for _, path := range []string{"gone", "a.gone", "gone.a", `["a.b"]`, flyball.AttributeTargetingKey, flyball.AttributeTargetingKind} {
 			test := is(path, op, values...)
 			ec := &flyball.EvaluationContext{Attributes: flyball.Attributes{"a": "text"}}

@@ -6,34 +6,40 @@ import (
 	"github.com/flyballdev/flyball"
 )
 
-// A flag is a compiled [flyball.RulesetFlag]. Every outcome that it can have
-// is made at compile time; an evaluation picks one.
-type flag struct {
-	def           *flyball.RulesetFlag
+// A Flag is a compiled [flyball.RulesetFlag] of one ruleset. Every outcome
+// that it can have is made at compile time; an evaluation picks one.
+type Flag struct {
 	fixed         *flyball.Resolution // the answer whatever the context, if there is one
-	off           *flyball.Resolution // when a prerequisite does not hold
+	answer        flyball.Resolution  // where fixed points to: next to it, which saves a miss of the cache
+	program       program             // leads to one of the serves
+	serves        []serve             // of the rules, and then of the default
 	prerequisites []prerequisite
-	rules         []rule
-	otherwise     serve
+	off           *flyball.Resolution // when a prerequisite does not hold
+	def           *flyball.RulesetFlag
 	cost          int // evaluations that one can need, with its prerequisites
 }
 
 type prerequisite struct {
-	flag    *flag
+	flag    *Flag
 	variant string
 }
 
+// A rule is a compiled [flyball.Rule] on its way into a program.
 type rule struct {
 	condition condition
 	notBefore *time.Time
 	notAfter  *time.Time
-	serve     serve
 }
 
-// A serve is one plain outcome, or arms on the ring. A live rollout has two
-// arms: treatment, and control for everybody else.
+// A serve is one plain outcome, or a split.
 type serve struct {
-	plain    *flyball.Resolution // if it has no arms
+	plain *flyball.Resolution
+	split *split
+}
+
+// A split has arms on the ring. A live rollout has two: treatment, and control
+// for everybody else.
+type split struct {
 	arms     []arm
 	ring     hash
 	by       attribute
@@ -48,22 +54,24 @@ type arm struct {
 	outcome *flyball.Resolution
 }
 
-// A state is one evaluation under way. It reads the clock at most once.
+// A state is one evaluation under way, for one of both forms of context. It
+// reads the clock at most once.
 type state struct {
-	ec      *flyball.EvaluationContext
-	now     func() time.Time
-	at      time.Time
-	clocked bool
-	known   uint16 // which slots of the flag in hand are filled
-	values  [slots]any
-	asked   uint64 // which segments of the flag in hand have been asked
-	within  uint64 // which of them hold the unit
+	key        string
+	attributes flyball.Attributes // if there is no context
+	context    *Context
+	now        func() time.Time
+	at         time.Time
+	clocked    bool
+	known      uint8 // which slots of the flag in hand are filled
+	slots      [slots]any
 }
 
-var (
-	nobody   = &flyball.EvaluationContext{}
-	notReady = flyball.Resolution{Reason: flyball.ReasonError, ErrorCode: flyball.ErrorProviderNotReady}
-)
+// slots is how many attributes of a map an evaluation remembers. A Context is
+// as quick to read again.
+const slots = 8
+
+var notReady = &flyball.Resolution{Reason: flyball.ReasonError, ErrorCode: flyball.ErrorProviderNotReady}
 
 // Evaluate resolves a flag for a context, which may be nil. It always answers:
 // a problem is told in the resolution, whose Value is nil then and the
@@ -78,21 +86,22 @@ var (
 // the population of a rollout, also those of prerequisites evaluated on the
 // way, before Evaluate returns; it may be told the same more than once.
 func (rs *Ruleset) Evaluate(key string, ec *flyball.EvaluationContext, now func() time.Time, exposed func(flag string, r flyball.Resolution)) flyball.Resolution {
-	if rs == nil {
-		return notReady
-	}
-	f := rs.flags[key]
+	return finish(rs.resolve(key, ec, now, exposed))
+}
+
+// EvaluateContext is [Ruleset.Evaluate] for the other form of context, which
+// may be nil: equal contexts get equal resolutions.
+func (rs *Ruleset) EvaluateContext(key string, c *Context, now func() time.Time, exposed func(flag string, r flyball.Resolution)) flyball.Resolution {
+	f := rs.Find(key)
 	if f == nil {
-		return flyball.Resolution{Reason: flyball.ReasonError, ErrorCode: flyball.ErrorFlagNotFound, Version: rs.id.Version}
+		return *rs.unknown()
 	}
-	if f.fixed != nil {
-		return *f.fixed
-	}
-	if ec == nil {
-		ec = nobody
-	}
-	st := state{ec: ec, now: now}
-	outcome, by := f.resolve(&st, exposed)
+	return finish(f.Resolve(c, now, exposed))
+}
+
+// finish returns an outcome as the caller's own. A resolution is large, and so
+// it is handed about as a pointer until here, and copied once.
+func finish(outcome *flyball.Resolution, by string) flyball.Resolution {
 	if by == "" {
 		return *outcome
 	}
@@ -101,10 +110,67 @@ func (rs *Ruleset) Evaluate(key string, ec *flyball.EvaluationContext, now func(
 	return r
 }
 
+// Find returns a compiled flag, for those who evaluate it again and again while
+// the ruleset stays in force; nil if there is no such flag.
+func (rs *Ruleset) Find(key string) *Flag {
+	if rs == nil {
+		return nil
+	}
+	return rs.flags[key]
+}
+
+func (rs *Ruleset) unknown() *flyball.Resolution {
+	if rs == nil {
+		return notReady
+	}
+	return rs.notFound
+}
+
+func (rs *Ruleset) resolve(key string, ec *flyball.EvaluationContext, now func() time.Time, exposed func(flag string, r flyball.Resolution)) (outcome *flyball.Resolution, by string) {
+	f := rs.Find(key)
+	switch {
+	case f == nil:
+		return rs.unknown(), ""
+	case f.fixed != nil:
+		return f.fixed, ""
+	}
+	return f.resolveMap(ec, now, exposed)
+}
+
+func (f *Flag) resolveMap(ec *flyball.EvaluationContext, now func() time.Time, exposed func(flag string, r flyball.Resolution)) (outcome *flyball.Resolution, by string) {
+	st := state{now: now}
+	if ec != nil {
+		st.key, st.attributes = ec.TargetingKey, ec.Attributes
+	}
+	return f.resolve(&st, exposed)
+}
+
+// Key returns the flag's key.
+func (f *Flag) Key() string { return f.def.Key }
+
+// Constant returns the resolution that the flag has whatever the context, if it
+// has one: it is killed or disabled, or there is nothing to decide. It must not
+// be changed.
+func (f *Flag) Constant() *flyball.Resolution { return f.fixed }
+
+// Resolve is [Ruleset.EvaluateContext] for a flag that is at hand, and without
+// a copy: the outcome is shared and must not be changed. By is the resolution's
+// By, which the outcome lacks.
+func (f *Flag) Resolve(c *Context, now func() time.Time, exposed func(flag string, r flyball.Resolution)) (outcome *flyball.Resolution, by string) {
+	if f.fixed != nil {
+		return f.fixed, ""
+	}
+	st := state{now: now, context: c}
+	if c != nil {
+		st.key = c.key
+	}
+	return f.resolve(&st, exposed)
+}
+
 // resolve picks the outcome, and the bucketing value if it is to be told.
 // exposed is not part of the state, so that a caller's closure need not be
 // moved to the heap: what the state holds may reach a regular expression.
-func (f *flag) resolve(st *state, exposed func(flag string, r flyball.Resolution)) (outcome *flyball.Resolution, by string) {
+func (f *Flag) resolve(st *state, exposed func(flag string, r flyball.Resolution)) (outcome *flyball.Resolution, by string) {
 	if f.fixed != nil {
 		return f.fixed, ""
 	}
@@ -113,19 +179,13 @@ func (f *flag) resolve(st *state, exposed func(flag string, r flyball.Resolution
 		if o, _ := p.flag.resolve(st, exposed); o.Variant != p.variant {
 			return f.off, ""
 		}
+		st.known = 0 // its slots were its own
 	}
-	st.known, st.asked, st.within = 0, 0, 0 // a prerequisite's slots were its own
-	s := &f.otherwise
-	for i := range f.rules {
-		if r := &f.rules[i]; r.exists(st) && r.condition.holds(st) {
-			s = &r.serve
-			break
-		}
-	}
+	s := &f.serves[f.program.run(st)]
 	if s.plain != nil {
 		return s.plain, ""
 	}
-	outcome, by = s.resolve(st)
+	outcome, by = s.split.resolve(st)
 	if outcome.Exposed && exposed != nil {
 		r := *outcome
 		r.By = by
@@ -134,15 +194,11 @@ func (f *flag) resolve(st *state, exposed func(flag string, r flyball.Resolution
 	return outcome, by
 }
 
-func (r *rule) exists(st *state) bool {
-	if r.notBefore != nil && st.clock().Before(*r.notBefore) {
-		return false
+func (s *split) resolve(st *state) (outcome *flyball.Resolution, by string) {
+	unit, ok := st.key, st.key != ""
+	if !s.by.unit {
+		unit, ok = st.value(&s.by, 0).unit()
 	}
-	return r.notAfter == nil || st.clock().Before(*r.notAfter)
-}
-
-func (s *serve) resolve(st *state) (outcome *flyball.Resolution, by string) {
-	unit, ok := st.unit(&s.by)
 	switch {
 	case !ok:
 		return s.missing, ""
@@ -168,34 +224,46 @@ func (st *state) clock() time.Time {
 	return st.at
 }
 
-// unit returns the text of the value that a serve buckets by.
-func (st *state) unit(at *attribute) (string, bool) {
+// value returns what tests see of an attribute.
+func (st *state) value(at *attribute, slot uint8) value {
 	if at.unit {
-		return st.ec.TargetingKey, st.ec.TargetingKey != ""
-	}
-	return unitText(st.attribute(at))
-}
-
-// attribute returns an attribute's value; nil if the context lacks it.
-func (st *state) attribute(at *attribute) any {
-	if at.slot == 0 {
-		return st.read(at)
-	}
-	i := (at.slot - 1) % slots
-	if st.known>>i&1 == 0 {
-		st.known |= 1 << i
-		st.values[i] = st.read(at)
-	}
-	return st.values[i]
-}
-
-func (st *state) read(at *attribute) any {
-	v := st.ec.Attributes[at.name]
-	for _, name := range at.rest {
-		if v == nil {
-			return nil
+		if st.key == "" {
+			return value{}
 		}
-		v = member(v, name)
+		return value{kind: isText, text: st.key}
 	}
-	return plain(v)
+	if st.context != nil && len(at.rest) == 0 {
+		if e := st.context.find(at.tag, at.name); e != nil {
+			return e.value
+		}
+		return value{}
+	}
+	v := st.attribute(at, slot)
+	if s, ok := v.(string); ok { // as most are
+		return value{kind: isText, text: s}
+	}
+	return valueOf(v)
+}
+
+// attribute returns an attribute as it was given; nil if there is none.
+func (st *state) attribute(at *attribute, slot uint8) any {
+	if c := st.context; c != nil {
+		if e := c.find(at.tag, at.name); e != nil && e.other > 0 { // others have no members
+			return dig(c.others[e.other-1], at.rest)
+		}
+		return nil
+	}
+	i := (slot - 1) % slots
+	if slot > 0 && st.known>>i&1 != 0 {
+		return st.slots[i]
+	}
+	v := st.attributes[at.name]
+	if len(at.rest) > 0 {
+		v = dig(v, at.rest)
+	}
+	if slot > 0 {
+		st.known |= 1 << i
+		st.slots[i] = v
+	}
+	return v
 }

@@ -14,21 +14,21 @@ import (
 type test struct {
 	op      operator
 	at      attribute
-	want    bool     // exists
-	bound   number   // lt, lte, gt, gte: the easiest of the values; before, after: in microseconds
-	strings []string // in, startsWith, endsWith, contains
+	want    bool                // exists
+	bound   number              // lt, lte, gt, gte: the easiest of the values; before, after: in microseconds
+	strings []string            // in, startsWith, endsWith, contains
+	set     map[string]struct{} // in: many strings, in place of the list
 	rest    *operands
 }
 
 // operands are the values that few tests have.
 type operands struct {
-	set      map[string]struct{} // in: many strings
-	integers map[int64]struct{}  // in
-	floats   []float64           // in: those that are no int64
-	bools    [2]bool             // in: false, true
-	patterns []*regexp.Regexp    // matches
-	versions []flyball.Version   // semver…
-	prefixes []netip.Prefix      // cidr
+	integers map[int64]struct{} // in
+	floats   []float64          // in: those that are no int64
+	bools    [2]bool            // in: false, true
+	patterns []*regexp.Regexp   // matches
+	versions []flyball.Version  // semver…
+	prefixes []netip.Prefix     // cidr
 }
 
 // An operator is a [flyball.Op] that is quick to switch on.
@@ -76,7 +76,7 @@ func compileTest(c flyball.Condition) *test {
 		case opExists:
 			t.want, _ = v.(bool)
 		case opLT, opLTE, opGT, opGTE:
-			n, _ := numberOf(v)
+			n, _ := valueOf(v).number()
 			t.ease(n, i == 0)
 		case opBefore, opAfter:
 			at, _ := flyball.Instant(v)
@@ -88,7 +88,7 @@ func compileTest(c flyball.Condition) *test {
 		}
 	}
 	if t.op == opIn && len(t.strings) > few {
-		t.rest.set = setOf(t.strings)
+		t.set, t.strings = setOf(t.strings), nil
 	}
 	return t
 }
@@ -115,7 +115,7 @@ func (t *test) addIn(v any) {
 	case bool:
 		t.rest.bools[index(v)] = true
 	default:
-		if n, ok := numberOf(v); ok && n.whole {
+		if n, ok := valueOf(v).number(); ok && n.whole {
 			if t.rest.integers == nil {
 				t.rest.integers = map[int64]struct{}{}
 			}
@@ -160,38 +160,36 @@ func index(b bool) int {
 	return 0
 }
 
-func (t *test) holds(st *state) bool {
-	if t.at.unit {
-		key := st.ec.TargetingKey
-		if t.op == opExists {
-			return (key != "") == t.want
-		}
-		return key != "" && t.holdsString(key)
-	}
-	v := st.attribute(&t.at)
-	if t.op == opExists {
-		return (v != nil) == t.want
-	}
-	if s, ok := v.(string); ok {
-		return t.holdsString(s)
-	}
-	if v == nil {
+// holds says whether the test holds; slot is where the evaluation remembers
+// the attribute.
+func (t *test) holds(st *state, slot uint8) bool {
+	v := st.value(&t.at, slot)
+	switch {
+	case t.op == opExists:
+		return (v.kind != isAbsent) == t.want
+	case v.kind == isText:
+		return t.holdsString(v.text)
+	case v.kind == isAbsent:
 		return false
+	case v.kind == isOther:
+		return t.holdsOther(st.attribute(&t.at, slot))
+	case t.op == opIn:
+		return t.equals(v)
 	}
-	return t.holdsOther(v)
+	return t.holdsNumber(v)
 }
 
 func (t *test) holdsString(s string) bool {
 	switch t.op {
 	case opIn:
-		if t.rest.set != nil {
-			_, in := t.rest.set[s]
-			return in
-		}
 		for _, v := range t.strings {
 			if s == v {
 				return true
 			}
+		}
+		if t.set != nil {
+			_, in := t.set[s]
+			return in
 		}
 	case opStartsWith:
 		for _, v := range t.strings {
@@ -227,56 +225,45 @@ func (t *test) holdsString(s string) bool {
 	return false
 }
 
-// holdsOther tests what is neither a string nor missing.
+// equals says whether a value, no list, is one of the test's.
+func (t *test) equals(v value) bool {
+	switch v.kind {
+	case isText:
+		return t.holdsString(v.text)
+	case isBool:
+		return t.rest.bools[v.bits&1]
+	}
+	n, ok := v.number()
+	return ok && t.inNumbers(n)
+}
+
+// holdsOther tests what is neither text, a number nor a boolean: a list may
+// share one of the values, and a time may lie before or after.
 func (t *test) holdsOther(v any) bool {
 	switch t.op {
-	case opIn:
-		return t.holdsIn(v)
-	case opLT, opLTE, opGT, opGTE:
-		n, ok := numberOf(v)
-		return ok && t.holdsNumber(n)
 	case opBefore, opAfter:
-		return t.holdsInstant(v)
+		at, ok := v.(time.Time)
+		return ok && at.Year() >= -9999 && at.Year() <= 9999 && t.holdsInstant(at)
+	case opIn:
+		switch v := v.(type) {
+		case []any:
+			for _, e := range v {
+				if t.equals(valueOf(e)) { // a list in a list equals nothing
+					return true
+				}
+			}
+			return false
+		case []string:
+			for _, e := range v {
+				if t.holdsString(e) {
+					return true
+				}
+			}
+			return false
+		}
+		return t.holdsAnyOf(v)
 	}
 	return false
-}
-
-func (t *test) holdsIn(v any) bool {
-	switch v := v.(type) {
-	case bool:
-		return t.rest.bools[index(v)]
-	case []any:
-		for _, e := range v {
-			if t.equalsOne(e) {
-				return true
-			}
-		}
-		return false
-	case []string:
-		for _, e := range v {
-			if t.holdsString(e) {
-				return true
-			}
-		}
-		return false
-	}
-	if n, ok := numberOf(v); ok {
-		return t.inNumbers(n)
-	}
-	return t.holdsAnyOf(v)
-}
-
-// equalsOne tests one element of a list: a list in a list equals nothing.
-func (t *test) equalsOne(e any) bool {
-	switch e := plain(e).(type) {
-	case string:
-		return t.holdsString(e)
-	case bool:
-		return t.rest.bools[index(e)]
-	default:
-		n, ok := numberOf(e)
-		return ok && t.inNumbers(n)
-	}
 }
 
 func (t *test) inNumbers(n number) bool {
@@ -292,23 +279,30 @@ func (t *test) inNumbers(n number) bool {
 	return false
 }
 
-func (t *test) holdsNumber(n number) bool {
-	order := n.compare(t.bound)
-	switch t.op {
+func (t *test) holdsNumber(v value) bool {
+	n, ok := v.number()
+	if !ok {
+		return false
+	}
+	switch order := n.compare(t.bound); t.op {
 	case opLT:
 		return order < 0
 	case opLTE:
 		return order <= 0
 	case opGT:
 		return order > 0
+	case opGTE:
+		return order >= 0
+	case opBefore, opAfter:
+		if n.whole {
+			return t.holdsInstant(n.i)
+		}
+		return t.holdsInstant(n.f)
 	}
-	return order >= 0
+	return false
 }
 
 func (t *test) holdsInstant(v any) bool {
-	if at, ok := v.(time.Time); ok && (at.Year() < -9999 || at.Year() > 9999) {
-		return false
-	}
 	at, ok := flyball.Instant(v)
 	if t.op == opBefore {
 		return ok && at < t.bound.i
@@ -364,7 +358,7 @@ func (t *test) holdsAnyOf(v any) bool {
 		return false
 	}
 	for i := range r.Len() {
-		if t.equalsOne(r.Index(i).Interface()) {
+		if t.equals(valueOf(r.Index(i).Interface())) {
 			return true
 		}
 	}

@@ -5,6 +5,10 @@
 // and it reads no clock but the one it is given. Servers and SDKs evaluate
 // with this very code, and so agree about every unit. A [Holder] hands a
 // program's goroutines one whole ruleset at a time.
+//
+// Who is evaluated for is told in one of two forms, which mean the same: a
+// [flyball.EvaluationContext] with a map of attributes, or a [Context], which is
+// built once for a hot loop and is quicker to read.
 package eval
 
 import (
@@ -21,9 +25,10 @@ import (
 type Ruleset struct {
 	environment string
 	id          flyball.RulesetID
-	flags       map[string]*flag
+	flags       map[string]*Flag
 	segments    map[string]*segment
 	live        bool
+	notFound    *flyball.Resolution
 }
 
 // Compile prepares a document for evaluation. Its error tells every problem at
@@ -139,7 +144,7 @@ func (d *difference) flag(key string) bool {
 	if changed, known := d.flags[key]; known {
 		return changed
 	}
-	a, b := d.before.compiled(key), d.after.compiled(key)
+	a, b := d.before.Find(key), d.after.Find(key)
 	changed := a == nil || b == nil || !reflect.DeepEqual(a.def, b.def)
 	d.flags[key] = changed // the graph has no cycle, so this is never read half done
 	if changed {
@@ -172,11 +177,4 @@ func (d *difference) segment(key string) bool {
 	}
 	d.segments[key] = changed
 	return changed
-}
-
-func (rs *Ruleset) compiled(key string) *flag {
-	if rs == nil {
-		return nil
-	}
-	return rs.flags[key]
 }

@@ -250,7 +250,7 @@ func TestHolderOnlyMovesForward(t *testing.T) {
 func FuzzRuleset(f *testing.F) {
 	for _, doc := range []flyball.Ruleset{
 		story(), story(killed), story(disabled), story(canada(split("on", 1, "off", 999_999)), rolledOut(5, leased(noon))),
-		story(needs("team.split", "on"), canada(on), rolledOut(9, onRule, byAccount)), workload(),
+		story(needs("team.split", "on"), canada(on), rolledOut(9, onRule, byAccount)), workloads[4].document(),
 	} {
 		if len(doc.Flags) > 10 {
 			doc.Flags, doc.Segments[0].Include = doc.Flags[998:], doc.Segments[0].Include[:3]
@@ -281,7 +281,7 @@ func FuzzRuleset(f *testing.F) {
 			t.Fatalf("compiles, but not as an update: %v", problems)
 		}
 		for _, key := range append(rs.Keys(), "team.flag", "") {
-			for _, ec := range []*flyball.EvaluationContext{nil, user(""), user("user-1"), sixAttributes} {
+			for _, ec := range []*flyball.EvaluationContext{nil, user(""), user("user-1"), canadian} {
 				got := rs.Evaluate(key, ec, func() time.Time { return noon }, func(string, flyball.Resolution) {})
 				if got.Reason == "" || (got.ErrorCode == "") != (got.Variant != "") {
 					t.Fatalf("%s: %+v", key, got)
@@ -297,10 +297,10 @@ func FuzzRuleset(f *testing.F) {
 	})
 }
 
-// FuzzEvaluate evaluates flags of every shape for any context.
+// FuzzEvaluate evaluates flags of every shape for any context, in both forms.
 func FuzzEvaluate(f *testing.F) {
 	var docs []*eval.Ruleset
-	for _, doc := range []flyball.Ruleset{story(canada(on), rolledOut(500_000, byAccount)), story(byDefault(split("on", 5, "off", 999_995))), workload()} {
+	for _, doc := range []flyball.Ruleset{story(canada(on), rolledOut(500_000, byAccount)), story(byDefault(split("on", 5, "off", 999_995))), workloads[4].document()} {
 		rs, err := eval.Compile(doc)
 		if err != nil {
 			f.Fatal(err)
@@ -308,7 +308,7 @@ func FuzzEvaluate(f *testing.F) {
 		docs = append(docs, rs)
 	}
 	f.Add("team.flag", "user-1", `{"country":"CA","account":{"id":7}}`)
-	f.Add("team.domain.w4", "", `{"country":["CA",1,null],"email":{},"age":1e400,"plan":[[]]}`)
+	f.Add("team.domain.flag-0004", "", `{"country":["CA",1,null],"email":{},"age":1e400,"plan":[[]]}`)
 	f.Add("", "\x00\xff", `{"account":{"id":{"id":[]}}}`)
 	f.Fuzz(func(t *testing.T, key, unit, attributes string) {
 		ec := &flyball.EvaluationContext{TargetingKey: unit}
@@ -317,6 +317,10 @@ func FuzzEvaluate(f *testing.F) {
 			got := rs.Evaluate(key, ec, func() time.Time { return noon }, func(string, flyball.Resolution) {})
 			if (got.ErrorCode == "") != (got.Variant != "") {
 				t.Fatalf("%+v", got)
+			}
+			other := rs.EvaluateContext(key, eval.ContextOf(ec), func() time.Time { return noon }, nil)
+			if diff := cmp.Diff(got, other); diff != "" {
+				t.Fatalf("with a map -, with a context +:\n%s", diff)
 			}
 		}
 	})

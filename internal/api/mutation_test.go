@@ -56,17 +56,20 @@ func TestEveryPartOfEveryBodyMayBeAnything(t *testing.T) {
 			all[name] = door{name, method, path, body}
 		}
 	}
+	some := strangers
+	if raced {
+		some = some[:4]
+	}
 	for name, d := range all {
 		var good any
 		if err := json.Unmarshal([]byte(d.body), &good); err != nil {
 			t.Fatal(err)
 		}
-		replace(good, func(v any) any { return v }, func(any) { try(name, d.method, d.path, encoded(t, good)) })
-		for _, s := range strangers {
-			replace(good, func(any) any { return s }, func(any) { try(name, d.method, d.path, encoded(t, good)) })
+		for _, s := range some {
+			replace(good, func(any) any { return s }, func() { try(name, d.method, d.path, encoded(t, good)) })
 		}
 	}
-	if requests < 3000 {
+	if requests < 150*len(some) {
 		t.Errorf("only %d requests were made", requests)
 	}
 	for _, env := range []string{"production", "development", "staging"} {
@@ -86,19 +89,19 @@ func encoded(t testing.TB, v any) string {
 
 // replace puts something else in the place of each part of v, one at a time,
 // and calls f each time.
-func replace(v any, with func(any) any, f func(any)) {
+func replace(v any, with func(any) any, f func()) {
 	switch v := v.(type) {
 	case map[string]any:
 		for k, part := range v {
 			v[k] = with(part)
-			f(v[k])
+			f()
 			v[k] = part
 			replace(part, with, f)
 		}
 	case []any:
 		for i, part := range v {
 			v[i] = with(part)
-			f(v[i])
+			f()
 			v[i] = part
 			replace(part, with, f)
 		}

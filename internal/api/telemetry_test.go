@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -198,15 +199,17 @@ func TestTelemetryBeyondTheQueueIsToldToComeLater(t *testing.T) {
 	t.Parallel()
 	h := open(t, deaf)
 	sdk := h.sdk()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	var waiting sync.WaitGroup
 	full := make(chan struct{})
 	var once sync.Once
 	for i := range 4096 + 20 {
 		waiting.Go(func() {
-			_, err := h.receiver.Accept(t.Context(), "production", true, flyball.TelemetryBatch{Batch: fmt.Sprintf("batch-%04d", i), Instance: flyball.InstanceInfo{ID: "i"}})
+			_, err := h.receiver.Accept(ctx, "production", true, flyball.TelemetryBatch{Batch: fmt.Sprintf("batch-%04d", i), Instance: flyball.InstanceInfo{ID: "i"}})
 			if flyball.CodeOf(err) == flyball.Overloaded && err != nil {
 				once.Do(func() { close(full) })
-			} else if err != nil {
+			} else if err != nil && ctx.Err() == nil {
 				t.Error(err)
 			}
 		})
@@ -215,6 +218,11 @@ func TestTelemetryBeyondTheQueueIsToldToComeLater(t *testing.T) {
 	r := h.tell(sdk, batch("late", nil)).want(t, 429)
 	if r.Header.Get("Retry-After") != "2" || r.problem(t).Code != flyball.Overloaded {
 		t.Errorf("it says %s, Retry-After %s", r.body, r.Header.Get("Retry-After"))
+	}
+	if raced { // so many commits take long then
+		cancel()
+		waiting.Wait()
+		return
 	}
 	h.listen()
 	waiting.Wait()

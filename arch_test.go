@@ -31,7 +31,7 @@ const module = "github.com/flyballdev/flyball"
 var floors = [][]string{
 	{"."}, // the language
 	{"eval", "internal/stats", "internal/scan", "internal/notify", "internal/pgtest", "dashboard"},
-	{"internal/rollout", "internal/store", "provider"},
+	{"internal/rollout", "internal/store", "internal/flagd", "provider"},
 	{"internal/service", "internal/ingest"},
 	{"internal/api"},
 	{"internal/app"},
@@ -43,6 +43,7 @@ var floors = [][]string{
 var narrow = map[string][]string{
 	"provider":        {".", "eval"}, // other people's programs link it
 	"dashboard":       {},            // speaks only the public API
+	"internal/flagd":  {".", "eval"},
 	"internal/pgtest": {},
 	"cmd/flyball":     {"internal/cli"},
 }
@@ -53,8 +54,9 @@ var pure = []string{".", "eval", "internal/stats"}
 
 // only says who may import what few may know.
 var only = map[string][]string{
-	"database/sql": {"internal/store"},
-	"net/http":     {"internal/api", "internal/app", "internal/cli", "internal/notify", "provider", "dashboard"},
+	"database/sql":           {"internal/store"},
+	"google.golang.org/grpc": {"internal/flagd"},
+	"net/http":               {"internal/api", "internal/app", "internal/cli", "internal/notify", "provider", "dashboard"},
 }
 
 // interfacesAtMost is how many interfaces of our own the program has. Each has

@@ -64,7 +64,13 @@ type process struct {
 // serve starts a server on a folder and waits until it is ready.
 func serve(t *testing.T, path, folder string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(path, "serve", "--listen", "127.0.0.1:0", "--data", folder)}
+	return serveAt(t, path, folder, "127.0.0.1:0")
+}
+
+// serveAt is serve at a given address.
+func serveAt(t *testing.T, path, folder, listen string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(path, "serve", "--listen", listen, "--data", folder)}
 	told, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

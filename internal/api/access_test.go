@@ -73,6 +73,7 @@ func doors(h *house) (all []door) {
 	return append(all,
 		door{"ruleset", "GET", "/sdk/v1/ruleset", ""},
 		door{"stream", "GET", "/sdk/v1/stream", ""},
+		door{"flagd", "GET", "/flagd/v1/flags", ""},
 		door{"telemetry", "POST", "/sdk/v1/telemetry", "{}"},
 		door{"ofrep bulk", "POST", "/ofrep/v1/evaluate/flags", ""},
 		door{"ofrep banner", "POST", "/ofrep/v1/evaluate/flags/" + banner, ""},
@@ -85,6 +86,7 @@ func doors(h *house) (all []door) {
 		door{"metrics", "GET", "/metrics", ""},
 		door{"no such api", "GET", "/api/v1/nothing", ""},
 		door{"no such sdk", "POST", "/sdk/v1/ruleset", "{}"},
+		door{"no such flagd", "GET", "/flagd/v1/nothing", ""},
 		door{"no such ofrep", "GET", "/ofrep/v1/evaluate/flags", ""},
 		door{"no such verb", "DELETE", "/api/v1/flags/" + search, ""},
 	)

@@ -90,6 +90,7 @@ var operations = []Operation{
 	op("list_unknown_flags", "GET /api/v1/unknown-flags", "List keys that programs evaluate and that are no flags.", service.Read, (*svc).ListUnknownFlags).
 		command("flag unknown", "").table("unknown: environment flag service version last"),
 
+	op("export_flagd", "GET /api/v1/environments/{environment}/flagd", "Export a ruleset as flagd's programs read it, and tell what they cannot.", service.Read, exportFlagd),
 	op("export", "GET /api/v1/files", "Export flags, segments, metrics and teams as files.", service.Read, (*svc).ExportFiles),
 	op("apply", "PUT /api/v1/files", "Make files true, all or nothing; what they do not name is left alone.", service.Write, (*svc).ApplyFiles).upTo(limitFiles),
 

@@ -64,6 +64,7 @@ func New(o Options) *Server {
 	s.route(mux, "GET /sdk/v1/ruleset", policy{access: service.SDK}, s.ruleset)
 	s.route(mux, "GET /sdk/v1/stream", policy{access: service.SDK}, s.stream)
 	s.route(mux, "POST /sdk/v1/telemetry", policy{access: service.OFREP}, s.telemetry)
+	s.route(mux, "GET /flagd/v1/flags", policy{access: service.SDK}, s.flagd)
 	s.route(mux, "POST /ofrep/v1/evaluate/flags/{key...}", policy{access: service.OFREP}, s.ofrepSingle)
 	s.route(mux, "POST /ofrep/v1/evaluate/flags", policy{access: service.OFREP}, s.ofrepBulk)
 	s.route(mux, "GET "+eventsPath, policy{public: true}, s.ofrepEvents) // by its ticket
@@ -73,7 +74,7 @@ func New(o Options) *Server {
 	s.route(mux, "GET /healthz", policy{public: true}, func(w http.ResponseWriter, r *http.Request) { writeJSON(w, r, 200, map[string]string{"status": "ok"}) })
 	s.route(mux, "GET /readyz", policy{public: true}, s.ready)
 	s.route(mux, "GET /metrics", policy{public: true}, promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}).ServeHTTP)
-	for _, prefix := range []string{"/api/", "/sdk/", "/ofrep/"} {
+	for _, prefix := range []string{"/api/", "/sdk/", "/ofrep/", "/flagd/"} {
 		s.route(mux, prefix, policy{public: true}, func(w http.ResponseWriter, r *http.Request) {
 			writeProblem(w, r, flyball.Errorf(flyball.NotFound, "there is no %s %s; /api/v1/openapi.json lists what there is", r.Method, r.URL.Path))
 		})

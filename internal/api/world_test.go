@@ -179,6 +179,7 @@ func useCases(h *house) map[string]useCase {
 		"forget_instance": {in: fields{"environment": "production", "instance": "instance-1", "reason": "the node was taken down"}, bumps: audited, action: "fleet.forget",
 			want: map[string]any{"environments.0.environment": "production"}},
 		"list_unknown_flags": {in: fields{}, want: map[string]any{"unknown.#": 0.0}},
+		"export_flagd":       {in: fields{"environment": "production"}, want: map[string]any{"skipped.#": 0.0, "document.metadata.flagSetId": "production"}},
 		"export":             {in: fields{}, want: map[string]any{"flags.#": 4.0, "flags.0.key": fast, "metrics.#": 2.0, "segments.0.key": "testers"}},
 		"apply": {in: fields{"flags": []fields{boolean("shop.new.one").with("reason", nil)}, "reason": "a test"}, bumps: everywhere, action: "apply",
 			want: map[string]any{"changed": true, "versions.development": 7.0}},

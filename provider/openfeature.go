@@ -103,12 +103,12 @@ func scalar(v any) (any, bool) {
 
 // BooleanEvaluation resolves a boolean flag.
 func (p *Provider) BooleanEvaluation(_ context.Context, flag string, fallback bool, flat openfeature.FlattenedContext) openfeature.BoolResolutionDetail {
-	return resolve(p, flag, fallback, flat, func(v any) (bool, bool) { b, ok := v.(bool); return b, ok })
+	return resolve(p, flag, fallback, flat, asBool)
 }
 
 // StringEvaluation resolves a string flag.
 func (p *Provider) StringEvaluation(_ context.Context, flag string, fallback string, flat openfeature.FlattenedContext) openfeature.StringResolutionDetail {
-	return resolve(p, flag, fallback, flat, func(v any) (string, bool) { s, ok := v.(string); return s, ok })
+	return resolve(p, flag, fallback, flat, asString)
 }
 
 // FloatEvaluation resolves a number flag, or an integer flag whose value a
@@ -125,13 +125,19 @@ func (p *Provider) IntEvaluation(_ context.Context, flag string, fallback int64,
 
 // ObjectEvaluation resolves an object flag. The value is the caller's own.
 func (p *Provider) ObjectEvaluation(_ context.Context, flag string, fallback any, flat openfeature.FlattenedContext) openfeature.InterfaceResolutionDetail {
-	return resolve(p, flag, fallback, flat, func(v any) (any, bool) {
-		switch v.(type) {
-		case map[string]any, []any:
-			return v, true
-		}
-		return nil, false
-	})
+	return resolve(p, flag, fallback, flat, asObject)
+}
+
+func asBool(v any) (bool, bool) { b, ok := v.(bool); return b, ok }
+
+func asString(v any) (string, bool) { s, ok := v.(string); return s, ok }
+
+func asObject(v any) (any, bool) {
+	switch v.(type) {
+	case map[string]any, []any:
+		return v, true
+	}
+	return nil, false
 }
 
 func asFloat(v any) (float64, bool) {

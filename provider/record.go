@@ -3,7 +3,6 @@ package provider
 import (
 	"hash/maphash"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -26,12 +25,13 @@ const (
 // A recorder gathers what telemetry sends. Evaluations write to it from any
 // number of goroutines, so what each of them touches is split into shards.
 type recorder struct {
-	counts []countShard
+	counts []countShard // of flags that are found by key
 	seen   [seenShards]seenShard
 	seed   maphash.Seed
 
 	mu       sync.Mutex
 	queue    []item // in order: an exposure before the observations that follow it
+	tallies  map[pair]*tally // of flags that are bound once
 	dropped  flyball.Dropped
 	unknown  map[string]struct{}
 	since    time.Time     // when the counts began
@@ -73,14 +73,14 @@ type met struct {
 
 func newRecorder() *recorder {
 	return &recorder{
-		counts: make([]countShard, 8*runtime.GOMAXPROCS(0)), seed: maphash.MakeSeed(),
+		counts: make([]countShard, lanes()), tallies: map[pair]*tally{}, seed: maphash.MakeSeed(),
 		unknown: map[string]struct{}{}, since: time.Now(), hurry: make(chan struct{}, 1),
 	}
 }
 
 // count counts one evaluation.
 func (r *recorder) count(flag, variant string) {
-	s := &r.counts[rand.Uint32N(uint32(len(r.counts)))]
+	s := &r.counts[lane(len(r.counts))]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.n == nil {
@@ -221,6 +221,11 @@ func (r *recorder) takeCounts() []flyball.EvaluationCount {
 	}
 	now := time.Now()
 	r.mu.Lock()
+	for k, t := range r.tallies {
+		if n := t.take(); n > 0 {
+			sum[k] += n // there are no more of them than maxPairs
+		}
+	}
 	from := r.since
 	r.since = now
 	r.mu.Unlock()

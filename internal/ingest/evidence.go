@@ -163,29 +163,22 @@ func (g *gauge) judge(t *trial, m *flyball.MetricEvidence) {
 	case g.TrippedAt != 0 && g.success:
 		m.Verdict, m.FirstHealthy = flyball.Healthy, m.FirstTripped
 		m.FirstTripped = nil
-		m.Why = fmt.Sprintf("better than control: E %.3g reached %.4g", m.E, m.Threshold)
+		m.Why = "better than control"
 	case g.TrippedAt != 0:
 		m.Verdict = flyball.Breached
-		m.Why = fmt.Sprintf("worse than the margin%s: E %.3g reached %.4g", told(m), m.E, m.Threshold)
+		m.Why = "worse than the margin"
 	case g.success:
-		m.Why = fmt.Sprintf("not shown to be better: E %.3g of %.4g", m.E, m.Threshold)
+		m.Why = "not shown to be better yet"
 	case g.Healthy, t.Final && g.HealthyAt != 0:
 		m.Verdict = flyball.Healthy
-		m.Why = fmt.Sprintf("within the margin%s: E %.3g reached %.4g", told(m), m.AdvanceE, m.AdvanceThreshold)
+		m.Why = "within the margin"
 	default:
-		m.Why = g.unsure(t, m)
+		m.Why = g.unsure(t)
 	}
 }
 
-// told puts the estimate into words.
-func told(m *flyball.MetricEvidence) string {
-	if m.Estimate == nil || m.Control == nil || m.Treatment == nil {
-		return ""
-	}
-	return fmt.Sprintf(" (control %.4g, treatment %.4g)", *m.Control, *m.Treatment)
-}
-
-func (g *gauge) unsure(t *trial, m *flyball.MetricEvidence) string {
+// unsure says what an unsure verdict lacks; the numbers stand beside it.
+func (g *gauge) unsure(t *trial) string {
 	switch {
 	case !t.Recorded && t.Entry.Rollout.Steps[t.at()].PPM == flyball.PPM:
 		return "everybody has the treatment: there is no control to compare with"
@@ -196,8 +189,7 @@ func (g *gauge) unsure(t *trial, m *flyball.MetricEvidence) string {
 	case g.forms.requests && !g.Zeros:
 		return "only events were sent: by request, trials without the event (value 0) are needed too"
 	}
-	return fmt.Sprintf("not enough evidence yet: E %.3g of %.4g for harm, %.3g of %.4g for an advance",
-		m.E, m.Threshold, m.AdvanceE, m.AdvanceThreshold)
+	return "not enough evidence yet"
 }
 
 // advanceMarginShown is the margin that an advance must show: of rates a ratio,

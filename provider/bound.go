@@ -2,7 +2,6 @@ package provider
 
 import (
 	"sync/atomic"
-	"time"
 
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/eval"
@@ -73,67 +72,35 @@ func (f *Flag[T]) Value(c *eval.Context) T {
 
 // Detail evaluates the flag and tells how the value came about.
 func (f *Flag[T]) Detail(c *eval.Context) Detail[T] {
-	v, outcome, by := f.resolve(c)
-	d := Detail[T]{v, *outcome}
-	d.Resolution.By = by
-	if f.shared && outcome.ErrorCode == "" {
-		d.Value = f.own(v)
-		d.Resolution.Value = d.Value
+	d := details(f.resolve(c))
+	if f.shared {
+		if o, ok := any(owned(Detail[any]{d.Value, d.Resolution})).(Detail[T]); ok {
+			return o
+		}
 	}
 	return d
 }
 
 func (f *Flag[T]) evaluate(c *eval.Context) T {
-	v, outcome, _ := f.resolve(c)
-	if f.shared && outcome.ErrorCode == "" {
-		return f.own(v)
+	if f.shared {
+		return f.Detail(c).Value
 	}
+	v, _, _ := f.resolve(c)
 	return v
 }
 
-func (f *Flag[T]) own(v T) T {
-	mine, _ := own(v).(T)
-	return mine
-}
-
-// resolve evaluates and records as [Provider.evaluateContext] does, though
-// without a copy of the outcome.
+// resolve evaluates the flag in the ruleset in force, and counts it.
 func (f *Flag[T]) resolve(c *eval.Context) (v T, outcome *flyball.Resolution, by string) {
 	b := f.bind()
-	defer func() {
-		if recover() != nil { // a bug of ours must not take the program down
-			f.p.troubled.Store(b.rules)
-			v, outcome, by = f.fallback, &flyball.Resolution{Reason: flyball.ReasonError, ErrorCode: flyball.ErrorGeneral}, ""
-		}
-	}()
-	if b.flag == nil {
-		r := f.p.evaluateContext(f.key, c, f.fits)
-		return f.fallback, &r, ""
+	v, outcome, by = resolved(f.p, b.rules, b.flag, f.key, f.fallback, c, f.as)
+	switch t := b.of(outcome.Variant); {
+	case outcome.ErrorCode != "":
+	case t != nil:
+		t.add()
+	default:
+		f.p.record.count(f.key, outcome.Variant)
 	}
-	if b.rules.Live() {
-		outcome, by = b.flag.Resolve(c, time.Now, func(flag string, r flyball.Resolution) {
-			if c != nil && (flag != f.key || f.fits(r.Value)) {
-				f.p.record.expose(flag, c.TargetingKey(), &r)
-			}
-		})
-	} else {
-		outcome, by = b.flag.Resolve(c, time.Now, nil)
-	}
-	if outcome.ErrorCode != "" {
-		return f.fallback, outcome, by
-	}
-	v, fits := f.as(outcome.Value)
-	if !fits {
-		r := mismatch(outcome)
-		return f.fallback, &r, ""
-	}
-	b.count(f, outcome.Variant)
 	return v, outcome, by
-}
-
-func (f *Flag[T]) fits(v any) bool {
-	_, ok := f.as(v)
-	return ok
 }
 
 // bind returns the binding to the ruleset in force.
@@ -168,12 +135,4 @@ func (b *binding[T]) of(variant string) *tally {
 		}
 	}
 	return nil
-}
-
-func (b *binding[T]) count(f *Flag[T], variant string) {
-	if t := b.of(variant); t != nil {
-		t.add()
-		return
-	}
-	f.p.record.count(f.key, variant)
 }

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"time"
 
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/eval"
@@ -84,7 +85,11 @@ func (c Client) Object(ctx context.Context, key string, fallback any, ec *eval.C
 
 // ObjectDetail is [Client.Object] with how the value came about.
 func (c Client) ObjectDetail(ctx context.Context, key string, fallback any, ec *eval.Context) Detail[any] {
-	d := detail(c.p, ctx, key, fallback, ec, asObject)
+	return owned(detail(c.p, ctx, key, fallback, ec, asObject))
+}
+
+// owned gives the caller an object that it may change.
+func owned(d Detail[any]) Detail[any] {
 	if d.Resolution.ErrorCode == "" {
 		d.Value = own(d.Value)
 		d.Resolution.Value = d.Value
@@ -93,17 +98,67 @@ func (c Client) ObjectDetail(ctx context.Context, key string, fallback any, ec *
 }
 
 func value[T any](p *Provider, ctx context.Context, key string, fallback T, c *eval.Context, as func(any) (T, bool)) T {
-	return detail(p, ctx, key, fallback, c, as).Value
+	v, _, _ := find(p, ctx, key, fallback, c, as)
+	return v
 }
 
 func detail[T any](p *Provider, ctx context.Context, key string, fallback T, c *eval.Context, as func(any) (T, bool)) Detail[T] {
+	v, outcome, by := find(p, ctx, key, fallback, c, as)
+	return details(v, outcome, by)
+}
+
+func details[T any](v T, outcome *flyball.Resolution, by string) Detail[T] {
+	d := Detail[T]{v, *outcome}
+	d.Resolution.By = by
+	return d
+}
+
+// find looks a flag up, and resolves and counts it.
+func find[T any](p *Provider, ctx context.Context, key string, fallback T, c *eval.Context, as func(any) (T, bool)) (v T, outcome *flyball.Resolution, by string) {
 	if c == nil && ctx != nil {
 		c, _ = ctx.Value(contextKey{}).(*eval.Context)
 	}
-	r := p.evaluateContext(key, c, func(v any) bool { _, ok := as(v); return ok })
-	if r.ErrorCode != "" {
-		return Detail[T]{fallback, r}
+	rules := p.rules.Current()
+	v, outcome, by = resolved(p, rules, rules.Find(key), key, fallback, c, as)
+	if outcome.ErrorCode == "" {
+		p.record.count(key, outcome.Variant)
 	}
-	v, _ := as(r.Value)
-	return Detail[T]{v, r}
+	return v, outcome, by
+}
+
+// resolved evaluates a flag of a ruleset, nil if there is none, as
+// [Provider.evaluate] does, though without a copy of the outcome: it is shared
+// and lacks its By. A success is left to the caller to count.
+func resolved[T any](p *Provider, rules *eval.Ruleset, flag *eval.Flag, key string, fallback T, c *eval.Context, as func(any) (T, bool)) (v T, outcome *flyball.Resolution, by string) {
+	defer func() {
+		if recover() != nil { // a bug of ours must not take the program down
+			p.troubled.Store(rules)
+			v, outcome, by = fallback, &flyball.Resolution{Reason: flyball.ReasonError, ErrorCode: flyball.ErrorGeneral}, ""
+		}
+	}()
+	if flag == nil {
+		r := rules.EvaluateContext(key, c, nil, nil)
+		if r.ErrorCode == flyball.ErrorFlagNotFound {
+			p.record.unknownFlag(key)
+		}
+		return fallback, &r, ""
+	}
+	if rules.Live() && c != nil {
+		outcome, by = flag.Resolve(c, time.Now, func(met string, r flyball.Resolution) {
+			if _, fits := as(r.Value); fits || met != key {
+				p.record.expose(met, c.TargetingKey(), &r)
+			}
+		})
+	} else {
+		outcome, by = flag.Resolve(c, time.Now, nil)
+	}
+	if outcome.ErrorCode != "" {
+		return fallback, outcome, by
+	}
+	v, fits := as(outcome.Value)
+	if !fits {
+		r := mismatch(outcome)
+		return fallback, &r, ""
+	}
+	return v, outcome, by
 }

@@ -341,7 +341,12 @@ func (p *Provider) Evaluate(key string, ec *flyball.EvaluationContext) flyball.R
 // caller's default stands and the unit meets no variant.
 func (p *Provider) evaluate(key string, ec *flyball.EvaluationContext, fits func(value any) bool) (r flyball.Resolution) {
 	rs := p.rules.Current()
-	defer p.rescue(rs, &r)
+	defer func() {
+		if recover() != nil { // a bug of ours must not take the program down
+			p.troubled.Store(rs)
+			r = flyball.Resolution{Reason: flyball.ReasonError, ErrorCode: flyball.ErrorGeneral}
+		}
+	}()
 	if !rs.Live() {
 		r = rs.Evaluate(key, ec, time.Now, nil)
 	} else {
@@ -351,36 +356,6 @@ func (p *Provider) evaluate(key string, ec *flyball.EvaluationContext, fits func
 			}
 		})
 	}
-	return p.settle(key, r, fits)
-}
-
-// evaluateContext is evaluate for the other form of context.
-func (p *Provider) evaluateContext(key string, c *eval.Context, fits func(value any) bool) (r flyball.Resolution) {
-	rs := p.rules.Current()
-	defer p.rescue(rs, &r)
-	if !rs.Live() {
-		r = rs.EvaluateContext(key, c, time.Now, nil)
-	} else {
-		r = rs.EvaluateContext(key, c, time.Now, func(flag string, r flyball.Resolution) {
-			if c != nil && (flag != key || fits(r.Value)) {
-				p.record.expose(flag, c.TargetingKey(), &r)
-			}
-		})
-	}
-	return p.settle(key, r, fits)
-}
-
-// rescue turns a panic into an error, and remembers which ruleset it came with:
-// a bug of ours must not take the program down.
-func (p *Provider) rescue(rs *eval.Ruleset, r *flyball.Resolution) {
-	if recover() != nil {
-		p.troubled.Store(rs)
-		*r = flyball.Resolution{Reason: flyball.ReasonError, ErrorCode: flyball.ErrorGeneral}
-	}
-}
-
-// settle counts a resolution, or says that it does not fit.
-func (p *Provider) settle(key string, r flyball.Resolution, fits func(value any) bool) flyball.Resolution {
 	switch {
 	case r.ErrorCode == flyball.ErrorFlagNotFound:
 		p.record.unknownFlag(key)

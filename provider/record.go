@@ -30,7 +30,7 @@ type recorder struct {
 	seed   maphash.Seed
 
 	mu       sync.Mutex
-	queue    []item // in order: an exposure before the observations that follow it
+	queue    []item          // in order: an exposure before the observations that follow it
 	tallies  map[pair]*tally // of flags that are bound once
 	dropped  flyball.Dropped
 	unknown  map[string]struct{}

@@ -49,9 +49,9 @@ func goFeatureFlag(ctx context.Context) ([]contestant, error) {
 		_, tester := testers[user.TargetingKey]
 		who := build.AddCustom("tester", tester).Build()
 		if w.Kind == workload.KindObject {
-			return evaluating(func(key string) object { v, _ := client.JSONVariation(key, who, nil); return v }, func(v object) any { return v }), !w.AllTen
+			return evaluating(func(key string) object { v, _ := client.JSONVariation(key, who, nil); return v }, func(v object) any { return v }), !w.Everywhere
 		}
-		return evaluating(func(key string) bool { v, _ := client.BoolVariation(key, who, false); return v }, same), !w.AllTen
+		return evaluating(func(key string) bool { v, _ := client.BoolVariation(key, who, false); return v }, same), !w.Everywhere
 	}
 	return []contestant{{Name: "go-feature-flag", on: on, own: true}}, nil
 }

@@ -43,7 +43,7 @@ func growthBook(ctx context.Context) ([]contestant, error) {
 			return evaluator{}, false
 		}
 		call := func(key string) *growthbook.FeatureResult { return child.EvalFeature(ctx, key) }
-		return evaluating(call, func(r *growthbook.FeatureResult) any { return r.Value }), !w.AllTen
+		return evaluating(call, func(r *growthbook.FeatureResult) any { return r.Value }), !w.Everywhere
 	}
 	return []contestant{{Name: "GrowthBook", on: on, own: true}}, nil
 }

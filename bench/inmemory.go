@@ -24,9 +24,9 @@ func inMemory(ctx context.Context) ([]contestant, error) {
 			flat[name] = v
 		}
 		if w.Kind == workload.KindObject {
-			return evaluating(func(key string) any { return p.ObjectEvaluation(ctx, key, nil, flat).Value }, same), !w.AllTen
+			return evaluating(func(key string) any { return p.ObjectEvaluation(ctx, key, nil, flat).Value }, same), !w.Everywhere
 		}
-		return evaluating(func(key string) bool { return p.BooleanEvaluation(ctx, key, false, flat).Value }, same), !w.AllTen
+		return evaluating(func(key string) bool { return p.BooleanEvaluation(ctx, key, false, flat).Value }, same), !w.Everywhere
 	}
 	return []contestant{
 		{Name: "in-memory provider", on: direct},

@@ -48,9 +48,9 @@ func launchDarkly(ctx context.Context) ([]contestant, error) {
 		who := build.Build()
 		if w.Kind == workload.KindObject {
 			call := func(key string) ldvalue.Value { v, _ := client.JSONVariation(key, who, ldvalue.Null()); return v }
-			return evaluating(call, func(v ldvalue.Value) any { return v.AsArbitraryValue() }), !w.AllTen
+			return evaluating(call, func(v ldvalue.Value) any { return v.AsArbitraryValue() }), !w.Everywhere
 		}
-		return evaluating(func(key string) bool { v, _ := client.BoolVariation(key, who, false); return v }, same), !w.AllTen
+		return evaluating(func(key string) bool { v, _ := client.BoolVariation(key, who, false); return v }, same), !w.Everywhere
 	}
 	return []contestant{{Name: "LaunchDarkly", on: on, own: true}}, nil
 }

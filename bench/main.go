@@ -70,9 +70,11 @@ func bench(ctx context.Context, out io.Writer, binary string, rounds int, long t
 		fmt.Fprintf(out, "%s serves on to %.2f %%\n", c.Name, 100*f.Agreement.Shares[c.Name])
 	}
 	for _, w := range workload.All {
-		fmt.Fprintf(out, "%s: %s\n", w.Name, w.About)
+		if w.About != "" {
+			fmt.Fprintf(out, "%s: %s\n", w.Name, w.About)
+		}
 	}
-	fmt.Fprintln(out)
+	fmt.Fprint(out, "\nns (allocations) ×ours ×floor\n\n")
 	var results [][]*result
 	for _, w := range workload.All {
 		of := measure(w, all, rounds, long, runtime.NumCPU())
@@ -83,7 +85,10 @@ func bench(ctx context.Context, out io.Writer, binary string, rounds int, long t
 			}
 		}
 	}
-	table(results, names).Print(out)
+	for _, t := range tables(results, names) {
+		t.Print(out)
+		fmt.Fprintln(out)
+	}
 	return f, nil
 }
 

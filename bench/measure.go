@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -85,29 +86,37 @@ func (e evaluator) run(keys []string, cores, n int) (took time.Duration, mallocs
 	return took, after.Mallocs - before.Mallocs
 }
 
-// table shows, for each contestant and workload, the time on one core with its
-// allocations, and how many times as long as ours and as the floor that is.
-func table(results [][]*result, names []string) record.Table {
-	head := []string{"ns (allocations) ×ours ×floor"}
-	rows := make([][]string, len(names))
-	for i, name := range names {
-		rows[i] = []string{name}
+// tables show, for each contestant and workload, the time with its allocations
+// and how many times as long as ours and as the floor that is: on one core, on
+// two, and where each flag of 1,004 is of the kind.
+func tables(results [][]*result, names []string) []record.Table {
+	one := func(r *result) float64 { return r.NS }
+	two := func(r *result) float64 { return r.NS2 }
+	return []record.Table{
+		tableOf(results, names, "one core", one, func(w workload.Workload) bool { return !w.Everywhere }),
+		tableOf(results, names, "two cores", two, func(w workload.Workload) bool { return w.Name == "W1" || w.Name == "W4" }),
+		tableOf(results, names, "one core, 1,004 flags of the kind in turn", one, func(w workload.Workload) bool { return w.Everywhere }),
 	}
-	for n, of := range results {
-		head = append(head, workload.All[n].Name)
-		for i, r := range of {
-			rows[i] = append(rows[i], cell(r, of[0], of[1], func(r *result) float64 { return r.NS }))
+}
+
+func tableOf(results [][]*result, names []string, what string, of func(*result) float64, shown func(workload.Workload) bool) record.Table {
+	head, rows := []string{what}, make([][]string, len(names))
+	for n, w := range workload.All {
+		if !shown(w) {
+			continue
+		}
+		head = append(head, w.Name)
+		for i, r := range results[n] {
+			rows[i] = append(rows[i], cell(r, results[n][0], results[n][1], of))
 		}
 	}
-	for n, of := range results {
-		if name := workload.All[n].Name; name == "W1" || name == "W4" {
-			head = append(head, name+", 2 cores")
-			for i, r := range of {
-				rows[i] = append(rows[i], cell(r, of[0], of[1], func(r *result) float64 { return r.NS2 }))
-			}
+	t := record.Table{head}
+	for i, row := range rows {
+		if slices.ContainsFunc(row, func(cell string) bool { return cell != "–" }) {
+			t = append(t, append([]string{names[i]}, row...))
 		}
 	}
-	return append(record.Table{head}, rows...)
+	return t
 }
 
 func cell(r, floor, ours *result, of func(*result) float64) string {

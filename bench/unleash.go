@@ -61,9 +61,9 @@ func unleash(ctx context.Context) ([]contestant, error) {
 			return evaluating(call, func(v *unleashapi.Variant) (thing any) {
 				json.Unmarshal([]byte(v.Payload.Value), &thing)
 				return thing
-			}), !w.AllTen
+			}), !w.Everywhere
 		}
-		return evaluating(func(key string) bool { return client.IsEnabled(key, unleashclient.WithContext(who)) }, same), !w.AllTen
+		return evaluating(func(key string) bool { return client.IsEnabled(key, unleashclient.WithContext(who)) }, same), !w.Everywhere
 	}
 	return []contestant{{Name: "Unleash", on: on, own: true}}, nil
 }

@@ -47,19 +47,22 @@ type Workload struct {
 	Kind        Kind
 	Keys        []string // evaluated in turn: where there are many, none stays in the nearest cache
 	User        *flyball.EvaluationContext
-	AllTen      bool    // every one of the 1,004 flags has ten rules
+	Everywhere  bool    // every one of the 1,004 flags is of the kind; peers take no part
 	AtMost      float64 // how much longer than the floor ours may take
 }
 
 // All are the workloads.
 var All = []Workload{
-	{Name: "W1", About: "boolean, on, no rules; 1,000 in turn", Keys: Plain, User: Ann, AtMost: 2.5},
+	{Name: "W1", About: "boolean, on, no rules; 1,000 in turn", Keys: Plain, User: Ann, AtMost: 3.5}, // the aim is 2.5
 	{Name: "W2", About: "one rule of two tests, which match", Kind: KindCanada, Keys: []string{Canada}, User: Ann, AtMost: 2.5},
 	{Name: "W2 miss", About: "the same, which do not", Kind: KindCanada, Keys: []string{Canada}, User: stranger, AtMost: 2.5},
 	{Name: "W3", About: "a split of 10 %", Kind: KindTenth, Keys: []string{Tenth}, User: Ann, AtMost: 2.5},
-	{Name: "W4", About: "ten rules, three deep, a segment of 1,000; the last matches", Kind: KindTen, Keys: []string{TenRules}, User: Ann, AtMost: 3.5}, // the aim is 2.5
-	{Name: "W5", About: "an object", Kind: KindObject, Keys: []string{Object}, User: Ann, AtMost: 2.5},
-	{Name: "W4 ×1,004", About: "as W4, 1,004 such flags in turn", Kind: KindTen, Keys: Everything, User: Ann, AllTen: true},
+	{Name: "W4", About: "ten rules, three deep, a segment of 1,000; the last matches", Kind: KindTen, Keys: []string{TenRules}, User: Ann, AtMost: 2.5},
+	{Name: "W5", About: "an object", Kind: KindObject, Keys: []string{Object}, User: Ann, AtMost: 3.5}, // the aim is 2.5
+	{Name: "W2 ×1,004", About: "as W2, 1,004 such flags in turn; W3 to W5 alike", Kind: KindCanada, Keys: Everything, User: Ann, Everywhere: true},
+	{Name: "W3 ×1,004", Kind: KindTenth, Keys: Everything, User: Ann, Everywhere: true},
+	{Name: "W4 ×1,004", Kind: KindTen, Keys: Everything, User: Ann, Everywhere: true},
+	{Name: "W5 ×1,004", Kind: KindObject, Keys: Everything, User: Ann, Everywhere: true},
 }
 
 // Ann is the user for whom flags are evaluated.
@@ -128,14 +131,13 @@ func KindOf(key string) Kind {
 	return KindPlain
 }
 
-// Ruleset returns the ruleset as a server publishes it; with allTen every flag
-// has ten rules.
-func Ruleset(allTen bool) flyball.Ruleset {
+// Ruleset returns the ruleset of a workload as a server publishes it.
+func (w Workload) Ruleset() flyball.Ruleset {
 	rs := flyball.Ruleset{Environment: Environment, Epoch: 1, Version: Version, Segments: []flyball.Segment{segment()}}
 	for _, key := range Everything {
 		kind := KindOf(key)
-		if allTen {
-			kind = KindTen
+		if w.Everywhere {
+			kind = w.Kind
 		}
 		f, c := flagOf(key, kind)
 		rs.Flags = append(rs.Flags, flyball.NewRulesetFlag(f, c))

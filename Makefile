@@ -20,6 +20,7 @@ demo: build ## the whole loop in half a minute: make demo ARGS='--exit --output 
 	@exec $(BIN) demo $(ARGS)
 
 test: deps check build ## everything: vet, lint, race, both databases, a real browser
+	cd internal/flagd/testdata/node && npm ci --ignore-scripts --no-audit --no-fund --silent
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
 	$(GO) -C bench vet ./... && $(GO) -C bench test ./...
 	for d in $(NODE_TESTS); do (cd $$d && npm ci --ignore-scripts --no-audit --no-fund --silent && npm test) || exit 1; done

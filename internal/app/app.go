@@ -29,6 +29,7 @@ import (
 // and audited.
 type Config struct {
 	Listen        string // host:port
+	FlagdListen   string // host:port of flagd's sync protocol, by gRPC; none if empty
 	Data          string // folder of the embedded database
 	Database      string // postgres://… in place of the embedded one
 	WebhookURL    string // is told of each change
@@ -41,6 +42,8 @@ type Config struct {
 type App struct {
 	URL        string // where it listens, such as http://127.0.0.1:8080
 	AdminToken string // the first admin token; empty if this is not the first start
+	// FlagdAddress is where it listens for flagd's protocol, host:port.
+	FlagdAddress string
 
 	server *http.Server
 	log    *slog.Logger
@@ -64,7 +67,7 @@ func (a *App) onStop(name string, f func(context.Context) error) {
 // Start starts a server. It is ready when Start returns; ctx bounds only the
 // start.
 func Start(ctx context.Context, c Config) (*App, error) {
-	a := &App{log: c.Log, failed: make(chan error, 1)}
+	a := &App{log: c.Log, failed: make(chan error, 2)}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -150,6 +153,9 @@ func (a *App) start(ctx context.Context, c Config) error {
 		}
 	}()
 	a.URL = "http://" + listener.Addr().String()
+	if c.FlagdListen != "" {
+		return a.serveFlagd(handler, c.FlagdListen)
+	}
 	return nil
 }
 

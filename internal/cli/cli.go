@@ -95,6 +95,7 @@ func (p *program) root() *cobra.Command {
 		}
 	}
 	noun(root, "rollout").AddCommand(p.watchCommand())
+	noun(root, "flag").AddCommand(p.exportFlagdCommand())
 	root.AddCommand(p.serveCommand(), p.demoCommand(), p.backtestCommand(), p.applyCommand(), p.exportCommand(), p.scanCommand())
 	return root
 }

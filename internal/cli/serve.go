@@ -40,6 +40,7 @@ func (p *program) serveCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "the address to listen on")
+	f.StringVar(&c.FlagdListen, "flagd-listen", "", "an address for flagd's in-process providers (gRPC), such as 127.0.0.1:8015; none by default")
 	f.StringVar(&c.Data, "data", "./flyball-data", "the folder of the embedded database")
 	f.StringVar(&c.Database, "database", "", "a PostgreSQL database to use in its place, postgres://…")
 	f.StringVar(&c.WebhookURL, "webhook-url", "", "where each audit entry is posted, or a Slack webhook")
@@ -72,6 +73,9 @@ func (p *program) serve(ctx context.Context, c app.Config) error {
 		fmt.Fprintln(p.err, "admin token:", a.AdminToken)
 	}
 	c.Log.Info("flyball is ready", "version", flyball.ProgramVersion, "url", a.URL, "after", time.Since(start).Round(time.Millisecond))
+	if a.FlagdAddress != "" {
+		c.Log.Info("flagd's programs are served too", "address", a.FlagdAddress)
+	}
 	var failed error
 	select {
 	case <-ctx.Done():

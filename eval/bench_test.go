@@ -97,18 +97,33 @@ func inParallel(b *testing.B, name string, who entrant) {
 	})
 }
 
+// A context that does not outlive its function needs no allocation.
 func BenchmarkBuildContext(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		built = sixAttributes()
+		c := eval.NewContext("user-4711").String("country", "CA").String("email", "ann@mycompany.com").
+			String("plan", "pro").Int("age", 42).String("os", "ios").String("version", "2.3.1")
+		if c.TargetingKey() == "" {
+			b.Fatal("no key")
+		}
 	}
 }
 
-var built *eval.Context
+func BenchmarkBuildContextOnTheHeap(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		kept = eval.NewContext("user-4711").String("country", "CA").String("email", "ann@mycompany.com").
+			String("plan", "pro").Int("age", 42).String("os", "ios").String("version", "2.3.1")
+	}
+}
 
-func sixAttributes() *eval.Context {
-	return eval.NewContext("user-4711").String("country", "CA").String("email", "ann@mycompany.com").
-		String("plan", "pro").Int("age", 42).String("os", "ios").String("version", "2.3.1")
+var kept *eval.Context
+
+func BenchmarkContextOfMap(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		kept = eval.ContextOf(canadian)
+	}
 }
 
 func BenchmarkCompile(b *testing.B) {
@@ -151,6 +166,21 @@ func TestEvaluateDoesNotAllocate(t *testing.T) {
 				t.Errorf("%s with %s: Evaluate allocates %v times; it runs on every request of every user", w.name, form, n)
 			}
 		}
+	}
+}
+
+// A context that is built for one request and passed on costs no allocation.
+func TestBuildingAContextDoesNotAllocate(t *testing.T) {
+	rs := compile(t, workloads[1].document())
+	flag := rs.Find(rs.Keys()[0])
+	if n := testing.AllocsPerRun(100, func() {
+		c := eval.NewContext("user-4711").String("country", "CA").String("email", "ann@mycompany.com").Int("age", 42).Bool("beta", true).Float("x", 0.5)
+		sink = rs.EvaluateContext(flag.Key(), c, time.Now, func(string, flyball.Resolution) {})
+		if o, _ := flag.Resolve(c, time.Now, nil); o.Rule != "canada" {
+			t.Errorf("%+v", o)
+		}
+	}); n > 0 {
+		t.Errorf("building a context and evaluating with it allocates %v times", n)
 	}
 }
 

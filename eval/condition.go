@@ -16,7 +16,7 @@ type segment struct {
 	tests   int      // how many tests an evaluation can need
 }
 
-func (s *segment) holds(st *state) bool {
+func (s *segment) holds(st *state, c *Context) bool {
 	if st.key != "" {
 		if _, out := s.exclude[st.key]; out {
 			return false
@@ -25,7 +25,7 @@ func (s *segment) holds(st *state) bool {
 			return true
 		}
 	}
-	return s.rest != nil && s.rest.run(st) == 1
+	return s.rest != nil && s.rest.run(st, c) == 1
 }
 
 // An attribute is where a test or a split finds its value.

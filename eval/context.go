@@ -9,14 +9,15 @@ import (
 )
 
 // A Context is what a flag is evaluated for, in a form for hot loops: it is
-// built without a map, as a rule without an allocation but its own, and read
-// without hashing. It means exactly what a [flyball.EvaluationContext] of the
-// same attributes means.
+// built without a map and read without hashing. It means exactly what a
+// [flyball.EvaluationContext] of the same attributes means.
 //
 //	c := eval.NewContext("user-4711").String("country", "CA").Int("age", 42)
 //
-// Build it once for a request and evaluate many flags with it. Once it is
-// built, any number of goroutines may read it. Reading is a scan, so that it
+// Build it once for a request and evaluate many flags with it. Up to eight
+// attributes cost no allocation but the context's own, and not even that where
+// it does not outlive the function that builds it. Once it is built, any number
+// of goroutines may read it. Reading is a scan, so that it
 // is quickest with few attributes; with more than fifty, a map is quicker. The
 // zero Context is an empty one. Do not copy one: the copy would share what the
 // other changes.

@@ -54,12 +54,14 @@ type arm struct {
 	outcome *flyball.Resolution
 }
 
-// A state is one evaluation under way, for one of both forms of context. It
-// reads the clock at most once.
+// A state is one evaluation under way. It reads the clock at most once.
+//
+// The other form of context and what is told of exposures are no part of it, but
+// handed along beside it: what the state holds may reach a regular expression,
+// and so the compiler would have callers allocate both.
 type state struct {
 	key        string
 	attributes flyball.Attributes // if there is no context
-	context    *Context
 	now        func() time.Time
 	at         time.Time
 	clocked    bool
@@ -142,7 +144,7 @@ func (f *Flag) resolveMap(ec *flyball.EvaluationContext, now func() time.Time, e
 	if ec != nil {
 		st.key, st.attributes = ec.TargetingKey, ec.Attributes
 	}
-	return f.resolve(&st, exposed)
+	return f.resolve(&st, nil, exposed)
 }
 
 // Key returns the flag's key.
@@ -160,32 +162,31 @@ func (f *Flag) Resolve(c *Context, now func() time.Time, exposed func(flag strin
 	if f.fixed != nil {
 		return f.fixed, ""
 	}
-	st := state{now: now, context: c}
+	st := state{now: now}
 	if c != nil {
 		st.key = c.key
 	}
-	return f.resolve(&st, exposed)
+	return f.resolve(&st, c, exposed)
 }
 
-// resolve picks the outcome, and the bucketing value if it is to be told.
-// exposed is not part of the state, so that a caller's closure need not be
-// moved to the heap: what the state holds may reach a regular expression.
-func (f *Flag) resolve(st *state, exposed func(flag string, r flyball.Resolution)) (outcome *flyball.Resolution, by string) {
+// resolve picks the outcome, and the bucketing value if it is to be told. c is
+// nil if the state has attributes.
+func (f *Flag) resolve(st *state, c *Context, exposed func(flag string, r flyball.Resolution)) (outcome *flyball.Resolution, by string) {
 	if f.fixed != nil {
 		return f.fixed, ""
 	}
 	for i := range f.prerequisites {
 		p := &f.prerequisites[i]
-		if o, _ := p.flag.resolve(st, exposed); o.Variant != p.variant {
+		if o, _ := p.flag.resolve(st, c, exposed); o.Variant != p.variant {
 			return f.off, ""
 		}
 		st.known = 0 // its slots were its own
 	}
-	s := &f.serves[f.program.run(st)]
+	s := &f.serves[f.program.run(st, c)]
 	if s.plain != nil {
 		return s.plain, ""
 	}
-	outcome, by = s.split.resolve(st)
+	outcome, by = s.split.resolve(st, c)
 	if outcome.Exposed && exposed != nil {
 		r := *outcome
 		r.By = by
@@ -194,10 +195,10 @@ func (f *Flag) resolve(st *state, exposed func(flag string, r flyball.Resolution
 	return outcome, by
 }
 
-func (s *split) resolve(st *state) (outcome *flyball.Resolution, by string) {
+func (s *split) resolve(st *state, c *Context) (outcome *flyball.Resolution, by string) {
 	unit, ok := st.key, st.key != ""
 	if !s.by.unit {
-		unit, ok = st.value(&s.by, 0).unit()
+		unit, ok = st.value(c, &s.by, 0).unit()
 	}
 	switch {
 	case !ok:
@@ -225,20 +226,20 @@ func (st *state) clock() time.Time {
 }
 
 // value returns what tests see of an attribute.
-func (st *state) value(at *attribute, slot uint8) value {
+func (st *state) value(c *Context, at *attribute, slot uint8) value {
 	if at.unit {
 		if st.key == "" {
 			return value{}
 		}
 		return value{kind: isText, text: st.key}
 	}
-	if st.context != nil && len(at.rest) == 0 {
-		if e := st.context.find(at.tag, at.name); e != nil {
+	if c != nil && len(at.rest) == 0 {
+		if e := c.find(at.tag, at.name); e != nil {
 			return e.value
 		}
 		return value{}
 	}
-	v := st.attribute(at, slot)
+	v := st.attribute(c, at, slot)
 	if s, ok := v.(string); ok { // as most are
 		return value{kind: isText, text: s}
 	}
@@ -246,8 +247,8 @@ func (st *state) value(at *attribute, slot uint8) value {
 }
 
 // attribute returns an attribute as it was given; nil if there is none.
-func (st *state) attribute(at *attribute, slot uint8) any {
-	if c := st.context; c != nil {
+func (st *state) attribute(c *Context, at *attribute, slot uint8) any {
+	if c != nil {
 		if e := c.find(at.tag, at.name); e != nil && e.other > 0 { // others have no members
 			return dig(c.others[e.other-1], at.rest)
 		}

@@ -162,8 +162,8 @@ func index(b bool) int {
 
 // holds says whether the test holds; slot is where the evaluation remembers
 // the attribute.
-func (t *test) holds(st *state, slot uint8) bool {
-	v := st.value(&t.at, slot)
+func (t *test) holds(st *state, c *Context, slot uint8) bool {
+	v := st.value(c, &t.at, slot)
 	switch {
 	case t.op == opExists:
 		return (v.kind != isAbsent) == t.want
@@ -172,7 +172,7 @@ func (t *test) holds(st *state, slot uint8) bool {
 	case v.kind == isAbsent:
 		return false
 	case v.kind == isOther:
-		return t.holdsOther(st.attribute(&t.at, slot))
+		return t.holdsOther(st.attribute(c, &t.at, slot))
 	case t.op == opIn:
 		return t.equals(v)
 	}

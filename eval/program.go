@@ -46,7 +46,7 @@ const (
 
 // run returns the number that the program leads to. It remembers the answers of
 // the first 64 leaves.
-func (p *program) run(st *state) int {
+func (p *program) run(st *state, c *Context) int {
 	var asked, held uint64
 	at := p.start
 	for at >= 0 {
@@ -57,9 +57,9 @@ func (p *program) run(st *state) int {
 		holds := held&bit != 0
 		if asked&bit == 0 {
 			if l := &p.leaves[s.leaf]; l.kind == leafTest {
-				holds = l.test.holds(st, l.slot)
+				holds = l.test.holds(st, c, l.slot)
 			} else {
-				holds = l.holds(st)
+				holds = l.holds(st, c)
 			}
 			if holds {
 				held |= bit
@@ -76,10 +76,10 @@ func (p *program) run(st *state) int {
 }
 
 // holds asks a leaf that is no test.
-func (l *leaf) holds(st *state) bool {
+func (l *leaf) holds(st *state, c *Context) bool {
 	switch l.kind {
 	case leafSegment:
-		return l.segment.holds(st)
+		return l.segment.holds(st, c)
 	case leafFrom:
 		return !st.clock().Before(*l.at)
 	}

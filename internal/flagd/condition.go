@@ -2,14 +2,15 @@ package flagd
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/flyballdev/flyball"
 )
 
 // few is how many values are compared one by one, which tells types apart in
-// every language; more are looked up in a list.
-const few = 8
+// every language; more are looked up in a list of one type.
+const few = 32
 
 // condition compiles a condition, and tells of what it needs.
 func (e *exporter) condition(c flyball.Condition, n *needs) (logic, error) {
@@ -107,20 +108,29 @@ func anyOf(values flyball.Values, one func(logic) logic) logic {
 // of the values. Merging makes a list of either, and never fails.
 func in(a attribute, values flyball.Values) logic {
 	const element logic = `{"var":""}`
-	var strings, others []logic
+	var strings, numbers, booleans []logic
 	for _, v := range values {
-		switch s, ok := v.(string); {
-		case !ok:
-			others = append(others, literal(v))
-		case s != "" || !a.unit:
-			strings = append(strings, literal(v))
+		switch v := v.(type) {
+		case string:
+			if v != "" || !a.unit {
+				strings = append(strings, literal(v))
+			}
+		case bool:
+			booleans = append(booleans, literal(v))
+		default:
+			numbers = append(numbers, literal(v))
 		}
 	}
 	if a.unit {
 		return among(a.value, strings)
 	}
-	found := some(among(element, strings), among(element, others))
+	found := some(among(element, strings), among(element, numbers), among(element, distinct(booleans)))
 	return call("some", call("merge", a.value), found)
+}
+
+func distinct(l []logic) []logic {
+	slices.Sort(l)
+	return slices.Compact(l)
 }
 
 // among holds if x, which is no list, is one of some literals.

@@ -51,7 +51,7 @@ func TestFlagdAnswersAsWeDo(t *testing.T) {
 		seed, _ = strconv.ParseUint(s, 10, 64)
 	}
 	t.Logf("FLYBALL_SEED=%d", seed)
-	rulesets := 40
+	rulesets := 30
 	if os.Getenv("FLYBALL_NIGHTLY") != "" {
 		rulesets = 1000
 	}
@@ -60,7 +60,7 @@ func TestFlagdAnswersAsWeDo(t *testing.T) {
 	left := map[string]string{}
 	for i := range rulesets {
 		d := dice{rand.New(rand.NewPCG(seed, uint64(i))), time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
-		asked = append(asked, d.ask(t, &in, left, 50))
+		asked = append(asked, d.ask(t, &in, left, 60))
 	}
 	if len(left) > 0 {
 		t.Errorf("left out, though flagd can express it: %v", left)

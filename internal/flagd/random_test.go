@@ -141,7 +141,7 @@ func (d dice) context() map[string]any {
 func (d dice) values(one func() any) flyball.Values {
 	n := 1 + d.IntN(3)
 	if d.chance(10) {
-		n = 9 + d.IntN(20)
+		n = 1 + d.IntN(80)
 	}
 	var all flyball.Values
 	for range n {

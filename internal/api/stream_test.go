@@ -316,8 +316,9 @@ func TestATokenThatIsNoLongerGoodEndsItsStreams(t *testing.T) {
 	s.ends(5 * time.Second)
 	h.send("GET", "/sdk/v1/stream", made.read(t, "secret").(string), "").want(t, 401)
 
-	brief := h.stream(h.token(fields{"kind": "sdk", "name": "s", "environment": "production", "expiresAt": time.Now().Add(300 * time.Millisecond).Format(time.RFC3339Nano)}))
-	brief.ends(5 * time.Second)
+	brief := h.stream(h.token(fields{"kind": "sdk", "name": "s", "environment": "production", "expiresAt": time.Now().Add(3 * time.Second).Format(time.RFC3339Nano)}))
+	brief.next() // it was good when the stream was opened
+	brief.ends(10 * time.Second)
 
 	h.must("disable_flag", in(search))
 	if e := other.next(); e.id != h.tag() {

@@ -8,6 +8,10 @@ SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # setting for all else lets builds, vet and tests share what is compiled.
 export CGO_ENABLED = 0
 
+# What the race detector would slow down or change is tested without it too, and
+# at full length: allocations and ratios, simulations, recorded history.
+UNDISTURBED := ./eval ./provider ./internal/stats ./internal/ingest
+
 # Folders whose tests run in Node: a real browser, and OpenFeature's own clients.
 NODE_TESTS := dashboard internal/api/testdata/ofrep
 
@@ -21,7 +25,8 @@ demo: build ## the whole loop in half a minute: make demo ARGS='--exit --output 
 
 test: deps check build ## everything: vet, lint, race, both databases, a real browser
 	cd internal/flagd/testdata/node && npm ci --ignore-scripts --no-audit --no-fund --silent
-	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./...
+	$(GO) test -timeout 20m $(UNDISTURBED)
 	$(GO) -C bench vet ./... && $(GO) -C bench test ./...
 	for d in $(NODE_TESTS); do (cd $$d && npm ci --ignore-scripts --no-audit --no-fund --silent && npm test) || exit 1; done
 

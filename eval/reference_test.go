@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -255,14 +256,37 @@ func meets(v any, op flyball.Op, operand any) bool {
 		return len(text) <= flyball.MaxMatchBytes && regexp.MustCompile(operandText).MatchString(text)
 	case flyball.OpCIDR:
 		addr, err := netip.ParseAddr(text)
-		prefix, bad := netip.ParsePrefix(operandText)
-		return err == nil && bad == nil && prefix.Contains(addr.Unmap())
+		return err == nil && within(addr.Unmap(), operandText)
 	}
 	a, ok := flyball.ParseVersion(text)
 	b, fine := flyball.ParseVersion(operandText)
 	n := a.Compare(b)
 	return ok && fine && (n == 0 && (op == flyball.OpSemverEq || op == flyball.OpSemverLTE || op == flyball.OpSemverGTE) ||
 		n < 0 && (op == flyball.OpSemverLT || op == flyball.OpSemverLTE) || n > 0 && (op == flyball.OpSemverGT || op == flyball.OpSemverGTE))
+}
+
+// within compares bit by bit. An IPv4 address in IPv6 form is the IPv4 address,
+// in prefixes too, and a zone says nothing about where an address lies.
+func within(addr netip.Addr, operand string) bool {
+	text, length, hasLength := strings.Cut(operand, "/")
+	prefix := netip.MustParseAddr(text)
+	n := prefix.BitLen()
+	if hasLength {
+		n, _ = strconv.Atoi(length)
+	}
+	if prefix.Is4In6() && n >= 96 {
+		prefix, n = prefix.Unmap(), n-96
+	}
+	a, b := addr.AsSlice(), prefix.AsSlice()
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range n {
+		if (a[i/8]^b[i/8])>>(7-i%8)&1 != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func equal(v, operand any) bool {

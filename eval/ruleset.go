@@ -35,6 +35,9 @@ type Ruleset struct {
 // once (see [flyball.Problems]); there is no ruleset then. The document
 // belongs to the ruleset afterwards and must not be changed.
 func Compile(doc flyball.Ruleset) (*Ruleset, error) {
+	if err := envelope(&doc); err != nil {
+		return nil, err
+	}
 	if err := doc.Validate(); err != nil {
 		return nil, err
 	}
@@ -58,17 +61,25 @@ func Compile(doc flyball.Ruleset) (*Ruleset, error) {
 // Update returns no ruleset if the document as a whole is unusable. previous
 // may be nil.
 func Update(previous *Ruleset, doc flyball.Ruleset) (*Ruleset, []*flyball.Error) {
-	switch {
-	case doc.Environment == "":
-		return nil, []*flyball.Error{flyball.FieldErrorf("environment", "a ruleset names its environment")}
-	case doc.Epoch < 0 || doc.Version < 0:
-		return nil, []*flyball.Error{flyball.FieldErrorf("version", "(%d, %d) is not a version", doc.Epoch, doc.Version)}
-	case len(doc.Flags) > flyball.MaxFlags:
-		return nil, []*flyball.Error{flyball.FieldErrorf("flags", "%d flags, at most %d", len(doc.Flags), flyball.MaxFlags)}
+	if err := envelope(&doc); err != nil {
+		return nil, []*flyball.Error{err}
 	}
 	b := newBuilder(previous, &doc)
 	rs := b.build(&doc)
 	return rs, flyball.Problems(errors.Join(b.problems...))
+}
+
+// envelope says what makes a document unusable as a whole; nil if nothing does.
+func envelope(doc *flyball.Ruleset) *flyball.Error {
+	switch {
+	case doc.Environment == "":
+		return flyball.FieldErrorf("environment", "a ruleset names its environment")
+	case doc.Epoch < 0 || doc.Version < 0:
+		return flyball.FieldErrorf("version", "(%d, %d) is not a version", doc.Epoch, doc.Version)
+	case len(doc.Flags) > flyball.MaxFlags:
+		return flyball.FieldErrorf("flags", "%d flags, at most %d", len(doc.Flags), flyball.MaxFlags)
+	}
+	return nil
 }
 
 // Environment returns the key of the environment that the ruleset is for.

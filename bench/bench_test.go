@@ -74,14 +74,14 @@ func TestEachWorkloadReachesItsRule(t *testing.T) {
 // Speed is a test. The ratio to the floor is taken in one run, by turns, and
 // the best of each counts, so that a busy machine hits both alike.
 func TestOursKeepsItsRatioToTheFloorAndDoesNotAllocate(t *testing.T) {
-	all := own(t)
+	all := own(t)[:2]
 	for _, w := range workload.All {
 		if w.AtMost == 0 {
 			continue
 		}
 		var ratio float64
 		for range 3 { // a neighbour may have had all of one attempt
-			r := measure(w, all, 5, 5*time.Millisecond, 1)
+			r := measure(w, all, 4, 5*time.Millisecond, 1)
 			if r[1].Allocations > 0 {
 				t.Fatalf("%s: ours allocates %d times; it runs on every request of every user", w.Name, r[1].Allocations)
 			}

@@ -2,7 +2,7 @@
 // any evaluator does and beside others, all in one run: figures of different
 // runs, or of different machines, say little about each other.
 //
-//	go -C bench run . [-time 50ms] [-rounds 5] [-flyball PATH] [-results FOLDER]
+//	go -C bench run . [-time 25ms] [-rounds 8] [-flyball PATH] [-results FOLDER]
 package main
 
 import (
@@ -28,8 +28,8 @@ var peers = []string{
 }
 
 func main() {
-	rounds := flag.Int("rounds", 5, "how often each is measured; the best counts")
-	long := flag.Duration("time", 50*time.Millisecond, "how long each measurement takes at least")
+	rounds := flag.Int("rounds", 8, "how often each is measured; the best counts")
+	long := flag.Duration("time", 25*time.Millisecond, "how long each measurement takes at least")
 	binary := flag.String("flyball", "", "the flyball program whose server the provider follows; built if empty")
 	folder := flag.String("results", "results", "where the results are written")
 	flag.Parse()

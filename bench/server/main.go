@@ -2,7 +2,7 @@
 // on one core, and beside it the least that a Go server can do, net/http with
 // answers that are ready, both asked by wrk on another core.
 //
-//	go -C bench run ./server [-seconds 2] [-rounds 2] [-flyball PATH] [-results FOLDER]
+//	go -C bench run ./server [-seconds 1] [-rounds 4] [-flyball PATH] [-results FOLDER]
 package main
 
 import (
@@ -19,8 +19,8 @@ import (
 
 func main() {
 	var c config
-	flag.IntVar(&c.seconds, "seconds", 2, "how long each measurement takes")
-	flag.IntVar(&c.rounds, "rounds", 2, "how often each is measured; the best counts")
+	flag.IntVar(&c.seconds, "seconds", 1, "how long each measurement takes")
+	flag.IntVar(&c.rounds, "rounds", 4, "how often each is measured; the best counts")
 	flag.StringVar(&c.binary, "flyball", "", "the flyball program; built if empty")
 	folder := flag.String("results", "results", "where the results are written")
 	answers := flag.String("floor", "", "be the floor: serve the answers in this file")

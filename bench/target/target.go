@@ -34,9 +34,8 @@ type Process struct {
 
 // Options say how a program runs.
 type Options struct {
-	Core  int      // that it is bound to, counted from 1; 0 is any
-	Env   []string // beside that of this program
-	Quiet bool     // do not show what it says when it fails
+	Core int      // that it is bound to, counted from 1; 0 is any
+	Env  []string // beside that of this program
 }
 
 // Run starts a program. It is killed if this one dies.
@@ -81,7 +80,7 @@ func (p *Process) Stop() {
 	}
 }
 
-// said waits for a line on standard error that matches, and returns what its
+// await waits for a line on standard error that matches, and returns what its
 // first group holds.
 func (p *Process) await(pattern *regexp.Regexp, within time.Duration) (string, error) {
 	late := time.After(within)

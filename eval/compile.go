@@ -25,6 +25,7 @@ type builder struct {
 	building   map[string]bool // flags and segments under way, to find cycles
 	failedSegs map[string]bool
 	tests      tests
+	cycles     int // found so far
 	problems   []error
 	valid      bool // the document has been validated as a whole
 }
@@ -69,9 +70,10 @@ func (b *builder) build(doc *flyball.Ruleset) *Ruleset {
 		b.segment(doc.Segments[i].Key)
 	}
 	for i := range doc.Flags {
-		if f := b.flag(doc.Flags[i].Key); f != nil {
-			b.rs.live = b.rs.live || f.def.Rollout != nil && f.fixed == nil
-		}
+		b.flag(doc.Flags[i].Key)
+	}
+	for _, f := range b.rs.flags {
+		b.rs.live = b.rs.live || f.def.Rollout != nil && f.fixed == nil
 	}
 	return b.rs
 }
@@ -98,13 +100,19 @@ func (b *builder) report(err error, at string, args ...any) {
 	}
 }
 
-// segment returns a segment; the previous one if the new one cannot be built.
-// It is an error if there is neither.
+// segment returns a segment; the previous one if the new one cannot be built or
+// is missing. It is an error if there is neither.
 func (b *builder) segment(key string) (*segment, error) {
 	if s := b.rs.segments[key]; s != nil {
 		return s, nil
 	}
 	def := b.segDefs[key]
+	if def == nil {
+		if old := b.previousSegment(key); old != nil {
+			def, b.segDefs[key] = old.def, old.def
+			b.report(fmt.Errorf("is missing, and used: its previous definition stays"), "segments[%q]", key)
+		}
+	}
 	switch {
 	case def == nil:
 		return nil, fmt.Errorf("there is no segment %q", key)
@@ -142,7 +150,7 @@ func (b *builder) compileSegment(def *flyball.Segment) (*segment, error) {
 	if def.If == nil {
 		return s, nil
 	}
-	rest, err := b.compileCondition(*def.If, &s.tests, b.segment)
+	rest, err := b.compileCondition(*def.If, &s.tests)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +161,7 @@ func (b *builder) compileSegment(def *flyball.Segment) (*segment, error) {
 	return s, nil
 }
 
-func (b *builder) compileCondition(c flyball.Condition, tests *int, segments func(string) (*segment, error)) (condition, error) {
+func (b *builder) compileCondition(c flyball.Condition, tests *int) (condition, error) {
 	*tests++
 	parts, out := c.All, condition{kind: kindAll}
 	switch {
@@ -163,7 +171,7 @@ func (b *builder) compileCondition(c flyball.Condition, tests *int, segments fun
 	case c.Not != nil:
 		parts, out.kind = []flyball.Condition{*c.Not}, kindNot
 	case c.Segment != "":
-		s, err := segments(c.Segment)
+		s, err := b.segment(c.Segment)
 		if err != nil {
 			return condition{}, err
 		}
@@ -174,7 +182,7 @@ func (b *builder) compileCondition(c flyball.Condition, tests *int, segments fun
 	}
 	out.parts = make([]condition, 0, len(parts))
 	for _, p := range parts {
-		part, err := b.compileCondition(p, tests, segments)
+		part, err := b.compileCondition(p, tests)
 		if err != nil {
 			return condition{}, err
 		}
@@ -194,15 +202,17 @@ func (b *builder) flag(key string) *Flag {
 		return nil
 	}
 	b.building[key] = true
-	f, err := b.compileFlag(def, b.segment)
+	f, err := b.compileFlag(def)
+	later := false
 	if err != nil {
 		b.report(err, "flags[%q]", key)
-		f = b.fallBack(def)
+		f, later = b.fallBack(def)
 	}
 	delete(b.building, key)
-	if f != nil {
+	switch {
+	case f != nil:
 		b.rs.flags[key] = f
-	} else {
+	case !later:
 		delete(b.flagDefs, key) // and so it is unknown to all others
 	}
 	return f
@@ -210,33 +220,31 @@ func (b *builder) flag(key string) *Flag {
 
 // fallBack returns what stands in for a definition that cannot be compiled. A
 // kill or a disable needs nothing but a variant, and is obeyed; else the
-// previous good definition stands.
-func (b *builder) fallBack(def *flyball.RulesetFlag) *Flag {
+// previous good definition stands. If that needs a flag that is being built, and
+// so the new definition of that one is what closes the cycle, there is nothing
+// yet, and it is to be built later.
+func (b *builder) fallBack(def *flyball.RulesetFlag) (f *Flag, later bool) {
 	old := b.previous.Find(def.Key)
 	if def.Killed != nil || !def.Enabled {
 		if f := b.settle(def, def); f != nil {
-			return f
+			return f, false
 		}
 		if old != nil {
-			return b.settle(old.def, def)
+			return b.settle(old.def, def), false
 		}
 	}
 	if old == nil {
-		return nil
+		return nil, false
 	}
-	f, err := b.compileFlag(old.def, func(key string) (*segment, error) {
-		if s, err := b.segment(key); err == nil {
-			return s, nil
-		}
-		if s := b.previousSegment(key); s != nil {
-			return s, nil
-		}
-		return nil, fmt.Errorf("there is no segment %q", key)
-	})
-	if err != nil { // something it needs is gone: it stays as it was, with all it needs
-		return old
+	cycles := b.cycles
+	f, err := b.compileFlag(old.def)
+	switch {
+	case err == nil:
+		return f, false
+	case b.cycles > cycles && len(b.building) > 1:
+		return nil, true
 	}
-	return f
+	return old, false // something it needs is no more: it stays as it was, with all it needs
 }
 
 // settle compiles no more of a definition than its variants, killed or
@@ -249,14 +257,14 @@ func (b *builder) settle(def, as *flyball.RulesetFlag) *Flag {
 	if d.Killed != nil {
 		d.OffVariant = d.SafeVariant
 	}
-	f, err := b.compileFlag(&d, b.segment)
+	f, err := b.compileFlag(&d)
 	if err != nil {
 		return nil
 	}
 	return f
 }
 
-func (b *builder) compileFlag(def *flyball.RulesetFlag, segments func(string) (*segment, error)) (*Flag, error) {
+func (b *builder) compileFlag(def *flyball.RulesetFlag) (*Flag, error) {
 	if err := b.validate(def); err != nil {
 		return nil, err
 	}
@@ -274,7 +282,7 @@ func (b *builder) compileFlag(def *flyball.RulesetFlag, segments func(string) (*
 	}
 	tests, rules := 0, make([]rule, len(def.Rules))
 	for i, r := range def.Rules {
-		cond, err := b.compileCondition(r.If, &tests, segments)
+		cond, err := b.compileCondition(r.If, &tests)
 		if err != nil {
 			errs = append(errs, flyball.FieldErrorf(fmt.Sprintf("rules[%d].if", i), "%v", err))
 		}
@@ -294,7 +302,12 @@ func (b *builder) compileFlag(def *flyball.RulesetFlag, segments func(string) (*
 
 func (b *builder) prerequisite(f *Flag, p flyball.Prerequisite) error {
 	if b.building[p.Flag] {
+		b.cycles++
 		return fmt.Errorf("a cycle: %s needs %s", f.def.Key, p.Flag)
+	}
+	if old := b.previous.Find(p.Flag); old != nil && b.flagDefs[p.Flag] == nil {
+		b.flagDefs[p.Flag] = old.def
+		b.report(fmt.Errorf("is missing, and a prerequisite of %q: its previous definition stays", f.def.Key), "flags[%q]", p.Flag)
 	}
 	other := b.flag(p.Flag)
 	if other == nil {

@@ -54,8 +54,9 @@ func Compile(doc flyball.Ruleset) (*Ruleset, error) {
 // must go on whatever it says. A flag that cannot be compiled, since it uses
 // an operator of a later version or names something that is not there, keeps
 // its definition of the previous ruleset, and is unknown if it had none; a
-// segment likewise. A kill or a disable is obeyed even then. Nobody else is
-// harmed. Every problem is told, its field led by flags["key"] or
+// segment likewise. A kill or a disable is obeyed even then. A flag or a segment
+// that the document lacks, though another one needs it, keeps its definition
+// too. Nobody else is harmed. Every problem is told, its field led by flags["key"] or
 // segments["key"].
 //
 // Update returns no ruleset if the document as a whole is unusable. previous

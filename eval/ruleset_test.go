@@ -134,6 +134,34 @@ func TestUpdateBreaksCycles(t *testing.T) {
 	}
 }
 
+// What others need does not vanish, and a new need that closes a cycle harms the
+// one that has it: what is in force can be saved and compiled anew.
+func TestUpdateKeepsWhatOthersNeed(t *testing.T) {
+	a, b, c := newFlag("team.a"), newFlag("team.b"), newFlag("team.c")
+	b.Prerequisites = []flyball.Prerequisite{{Flag: "team.a", Variant: "on"}}
+	c.Rules = []flyball.Rule{{ID: "r", If: flyball.Condition{Segment: "outer"}, Serve: off}}
+	before := ruleset(a, b, c)
+	before.Segments = []flyball.Segment{{Key: "inner", Owner: "team", Include: []string{"user-1"}}, {Key: "outer", Owner: "team", If: &flyball.Condition{Segment: "inner"}}}
+	old := compile(t, before)
+	want := variants(old, "team.a", "team.b", "team.c")
+
+	rs, problems := eval.Update(old, ruleset(b, c)) // both segments and team.a are gone
+	if diff := cmp.Diff(want, variants(rs, "team.a", "team.b", "team.c")); diff != "" || len(problems) != 3 {
+		t.Errorf("problems %v, want -, got +:\n%s", problems, diff)
+	}
+	compile(t, rs.Document())
+
+	a.Prerequisites = []flyball.Prerequisite{{Flag: "team.b", Variant: "on"}}
+	a.Default = off
+	after := ruleset(a, b, c)
+	after.Segments = before.Segments
+	rs, problems = eval.Update(old, after)
+	if diff := cmp.Diff(want, variants(rs, "team.a", "team.b", "team.c")); diff != "" || len(problems) == 0 {
+		t.Errorf("problems %v, want -, got +:\n%s", problems, diff)
+	}
+	compile(t, rs.Document())
+}
+
 func TestUpdateRefusesUnusableDocuments(t *testing.T) {
 	for name, doc := range map[string]flyball.Ruleset{
 		"no environment":     {Version: 1},

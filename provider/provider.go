@@ -251,8 +251,12 @@ func (p *Provider) begin() *running {
 	r := &running{cancel: cancel, stop: make(chan struct{}), abort: abort, done: make(chan struct{})}
 	p.record.schedule(p.pace)
 	var wg sync.WaitGroup
-	wg.Go(func() { p.follow(ctx) })
-	wg.Go(func() { p.keep(ctx) })
+	followed := make(chan struct{})
+	wg.Go(func() {
+		defer close(followed)
+		p.follow(ctx)
+	})
+	wg.Go(func() { p.keep(followed) })
 	wg.Go(func() { p.send(sending, r.stop) })
 	go func() {
 		wg.Wait()

@@ -2,7 +2,6 @@ package provider
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -81,11 +80,11 @@ func (s saved) offer(rs *eval.Ruleset) {
 	}
 }
 
-// keep saves rulesets as candidates until ctx ends, and promotes one when the
+// keep saves rulesets as candidates until none follows, and promotes one when the
 // program has run on for pace.soak since it came into force. One that was
 // replaced meanwhile is promoted too: where flags change every few seconds, no
 // ruleset is in force for long.
-func (p *Provider) keep(ctx context.Context) {
+func (p *Provider) keep(followed <-chan struct{}) {
 	soak := time.NewTimer(p.pace.soak)
 	soak.Stop()
 	defer soak.Stop()
@@ -111,7 +110,7 @@ func (p *Provider) keep(ctx context.Context) {
 			}
 			soaking = newest
 			soak.Reset(p.pace.soak)
-		case <-ctx.Done():
+		case <-followed: // nothing comes any more, save for what came last
 			select {
 			case rs := <-p.saved.latest:
 				take(rs)

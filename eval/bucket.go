@@ -35,25 +35,20 @@ type hash struct {
 }
 
 func (m hash) write(s string) hash {
+	shift := m.n % 4 * 8
 	m.n += uint32(len(s))
-	if have := int(m.n-uint32(len(s))) % 4; have > 0 {
-		// Fill the block that was begun, so that those that follow are whole.
-		for len(s) > 0 && have < 4 {
-			m.tail |= uint32(s[0]) << (8 * have)
-			s = s[1:]
-			have++
-		}
-		if have < 4 {
-			return m
-		}
-		m.h, m.tail = block(m.h, m.tail), 0
-	}
 	for len(s) >= 4 {
-		m.h = block(m.h, uint32(s[0])|uint32(s[1])<<8|uint32(s[2])<<16|uint32(s[3])<<24)
+		w := uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
+		m.h = block(m.h, m.tail|w<<shift)
+		m.tail = w >> (32 - shift)
 		s = s[4:]
 	}
 	for i := range len(s) {
-		m.tail |= uint32(s[i]) << (8 * i)
+		m.tail |= uint32(s[i]) << shift
+		if shift += 8; shift == 32 {
+			m.h = block(m.h, m.tail)
+			m.tail, shift = 0, 0
+		}
 	}
 	return m
 }

@@ -88,7 +88,22 @@ var notReady = &flyball.Resolution{Reason: flyball.ReasonError, ErrorCode: flyba
 // the population of a rollout, also those of prerequisites evaluated on the
 // way, before Evaluate returns; it may be told the same more than once.
 func (rs *Ruleset) Evaluate(key string, ec *flyball.EvaluationContext, now func() time.Time, exposed func(flag string, r flyball.Resolution)) flyball.Resolution {
-	return finish(rs.resolve(key, ec, now, exposed))
+	f := rs.Find(key)
+	if f == nil {
+		return *rs.unknown()
+	}
+	if f.fixed != nil {
+		return *f.fixed
+	}
+	st := state{now: now}
+	if ec != nil {
+		st.key, st.attributes = ec.TargetingKey, ec.Attributes
+	}
+	outcome, by := f.resolve(&st, nil, exposed)
+	if by == "" {
+		return *outcome
+	}
+	return withBy(outcome, by)
 }
 
 // EvaluateContext is [Ruleset.Evaluate] for the other form of context, which
@@ -98,15 +113,19 @@ func (rs *Ruleset) EvaluateContext(key string, c *Context, now func() time.Time,
 	if f == nil {
 		return *rs.unknown()
 	}
-	return finish(f.Resolve(c, now, exposed))
-}
-
-// finish returns an outcome as the caller's own. A resolution is large, and so
-// it is handed about as a pointer until here, and copied once.
-func finish(outcome *flyball.Resolution, by string) flyball.Resolution {
+	if f.fixed != nil {
+		return *f.fixed
+	}
+	outcome, by := f.Resolve(c, now, exposed)
 	if by == "" {
 		return *outcome
 	}
+	return withBy(outcome, by)
+}
+
+// withBy returns an outcome as one evaluation's own. A resolution is large, and
+// so outcomes are handed about as pointers, and copied once, at the end.
+func withBy(outcome *flyball.Resolution, by string) flyball.Resolution {
 	r := *outcome
 	r.By = by
 	return r
@@ -126,25 +145,6 @@ func (rs *Ruleset) unknown() *flyball.Resolution {
 		return notReady
 	}
 	return rs.notFound
-}
-
-func (rs *Ruleset) resolve(key string, ec *flyball.EvaluationContext, now func() time.Time, exposed func(flag string, r flyball.Resolution)) (outcome *flyball.Resolution, by string) {
-	f := rs.Find(key)
-	switch {
-	case f == nil:
-		return rs.unknown(), ""
-	case f.fixed != nil:
-		return f.fixed, ""
-	}
-	return f.resolveMap(ec, now, exposed)
-}
-
-func (f *Flag) resolveMap(ec *flyball.EvaluationContext, now func() time.Time, exposed func(flag string, r flyball.Resolution)) (outcome *flyball.Resolution, by string) {
-	st := state{now: now}
-	if ec != nil {
-		st.key, st.attributes = ec.TargetingKey, ec.Attributes
-	}
-	return f.resolve(&st, nil, exposed)
 }
 
 // Key returns the flag's key.
@@ -182,15 +182,16 @@ func (f *Flag) resolve(st *state, c *Context, exposed func(flag string, r flybal
 		}
 		st.known = 0 // its slots were its own
 	}
-	s := &f.serves[f.program.run(st, c)]
+	s := &f.serves[0]
+	if f.program.start >= 0 { // there are rules
+		s = &f.serves[f.program.run(st, c)]
+	}
 	if s.plain != nil {
 		return s.plain, ""
 	}
 	outcome, by = s.split.resolve(st, c)
 	if outcome.Exposed && exposed != nil {
-		r := *outcome
-		r.By = by
-		exposed(f.def.Key, r)
+		exposed(f.def.Key, withBy(outcome, by))
 	}
 	return outcome, by
 }

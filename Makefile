@@ -12,8 +12,9 @@ export CGO_ENABLED = 0
 # at full length: allocations and ratios, simulations, recorded history.
 UNDISTURBED := ./eval ./provider ./internal/stats ./internal/ingest
 
-# Folders whose tests run in Node: a real browser, and OpenFeature's own clients.
-NODE_TESTS := dashboard internal/api/testdata/ofrep
+# Folders whose tests run in Node: a real browser, OpenFeature's own clients, and
+# examples in other languages.
+NODE_TESTS := dashboard internal/api/testdata/ofrep docs/examples
 
 .PHONY: build demo test check deps bench bench-eval bench-server bench-stream nightly fuzz fmt clean
 
@@ -35,7 +36,7 @@ check: ## what needs no tests to run
 	$(GO) tool staticcheck ./...
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt -w these:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 
-deps: ## what tests need beside Go: PostgreSQL and Chromium, from Debian
+deps: ## what tests need beside Go and Node, from Debian
 	@./docs/install-test-deps.sh
 
 bench: ## our figures, and peers beside us

@@ -1,13 +1,16 @@
 #!/bin/sh
-# Installs what the tests need beside Go, where it is not there yet: a
-# PostgreSQL server and Chromium, both from Debian's packages. No service is
-# started; tests start their own, and end them.
+# Installs what the tests need beside Go and Node, where it is not there yet, from
+# Debian's packages: a PostgreSQL server, Chromium, and what the examples in
+# Python and Java need. No service is started; tests start their own, and end them.
 set -eu
 sudo=
 [ "$(id -u)" = 0 ] || sudo=sudo
 missing=
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
+command -v python3 >/dev/null 2>&1 || missing="$missing python3"
+command -v javac >/dev/null 2>&1 || missing="$missing default-jdk-headless"
+[ -e /usr/share/java/gson.jar ] || missing="$missing libgoogle-gson-java"
 [ -n "$missing" ] || exit 0
 command -v apt-get >/dev/null 2>&1 || { echo "install these, and run this again:$missing" >&2; exit 1; }
 echo "installing$missing from Debian's packages" >&2

@@ -28,6 +28,7 @@ test: deps check build ## everything: vet, lint, race, both databases, a real br
 	cd internal/flagd/testdata/node && npm ci --ignore-scripts --no-audit --no-fund --silent
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./...
 	$(GO) test -timeout 20m $(UNDISTURBED)
+	for f in FuzzRuleset FuzzEvaluate; do $(GO) test ./eval -run '^$$' -fuzz "^$$f$$" -fuzztime 20s || exit 1; done
 	$(GO) -C bench vet ./... && $(GO) -C bench test ./...
 	for d in $(NODE_TESTS); do (cd $$d && npm ci --ignore-scripts --no-audit --no-fund --silent && npm test) || exit 1; done
 
@@ -55,6 +56,7 @@ bench-stream: build ## how changes reach 10,000 clients: 2 minutes
 
 nightly: deps ## everything at full length
 	FLYBALL_NIGHTLY=1 $(GO) test -timeout 60m ./...
+	$(MAKE) fuzz FUZZTIME=3m
 
 fuzz: ## each fuzz target for FUZZTIME
 	@for t in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$t | grep ^Fuzz); do \

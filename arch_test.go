@@ -30,7 +30,7 @@ const module = "github.com/flyballdev/flyball"
 // do not know each other.
 var floors = [][]string{
 	{"."}, // the language
-	{"eval", "internal/stats", "internal/scan", "internal/notify", "internal/pgtest", "dashboard"},
+	{"eval", "internal/stats", "internal/scan", "internal/notify", "internal/pgtest", "internal/corpus", "dashboard"},
 	{"internal/rollout", "internal/store", "internal/flagd", "provider"},
 	{"internal/service", "internal/ingest"},
 	{"internal/api"},
@@ -45,6 +45,7 @@ var narrow = map[string][]string{
 	"dashboard":       {},            // speaks only the public API
 	"internal/flagd":  {".", "eval"},
 	"internal/pgtest": {},
+	"internal/corpus": {},
 	"cmd/flyball":     {"internal/cli"},
 }
 

@@ -206,10 +206,10 @@ func (p *program) printEdits(edits []flyball.Edit) {
 			b, hadB := before[path]
 			a, hasA := after[path]
 			if hadB && (!hasA || a != b) {
-				fmt.Fprintln(p.out, p.paint(red, "  - "+path+": "+b))
+				fmt.Fprintln(p.out, p.paint(red, "  - "+plain(path+": "+b)))
 			}
 			if hasA && (!hadB || a != b) {
-				fmt.Fprintln(p.out, p.paint(green, "  + "+path+": "+a))
+				fmt.Fprintln(p.out, p.paint(green, "  + "+plain(path+": "+a)))
 			}
 		}
 	}

@@ -128,7 +128,7 @@ func inFiles(err error, dir string, files map[string]any) error {
 				key = fmt.Sprint(all[i].(map[string]any)["key"])
 			}
 		}
-		return filepath.Join(dir, noun, key+".yaml") + ": " + field[len(m[0]):]
+		return strings.TrimSuffix(filepath.Join(dir, noun, key+".yaml")+": "+field[len(m[0]):], ": ")
 	}
 	for i, e := range problem.Errors {
 		problem.Detail = strings.ReplaceAll(problem.Detail, e.Field, name(e.Field))

@@ -266,7 +266,7 @@ func noRule(field, id string, c flyball.FlagConfig) error {
 	return err
 }
 
-// UpdateRule is a rule as it is to be; its id says which.
+// UpdateRule is a rule as it is to be, save for its id, which stays.
 type UpdateRule struct {
 	FlagIn
 	ID   string       `json:"id" doc:"the rule's id"`
@@ -279,6 +279,9 @@ func (s *Service) UpdateRule(ctx context.Context, in UpdateRule) (Configured, er
 	out, err := s.configure(ctx, "rule.update", in.FlagIn, func(_ *edit, _ flyball.Flag, c *flyball.FlagConfig) error {
 		if _, at = c.Rule(in.ID); at < 0 {
 			return noRule("id", in.ID, *c)
+		}
+		if in.Rule.ID != in.ID {
+			return flyball.FieldErrorf("rule.id", "%q stays the rule's id, by which its resolutions are known: to have %q, add that rule and remove this one", in.ID, in.Rule.ID)
 		}
 		c.Rules[at] = in.Rule
 		return nil

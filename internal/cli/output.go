@@ -47,7 +47,7 @@ func (p *program) answer(o api.Operation, answer json.RawMessage) error {
 	}
 	answer = plainJSON(answer)
 	switch o.Name {
-	case "get_rollout":
+	case "get_rollout", "pause_rollout", "resume_rollout", "abort_rollout", "pass_gate":
 		return p.printRollout(answer)
 	case "get_fleet", "forget_instance":
 		return p.printFleets(answer)

@@ -37,13 +37,13 @@ const (
 // A Metric turns observations into something that a rollout can be judged by.
 type Metric struct {
 	Key         string     `json:"key" example:"checkout.latency"`
-	Description string     `json:"description,omitempty"`
-	Type        MetricType `json:"type" enum:"rate,mean,quantile,ratio"`
+	Description string     `json:"description,omitempty" doc:"what it measures"`
+	Type        MetricType `json:"type" enum:"rate,mean,quantile,ratio" doc:"what is made of the values"`
 	Of          Source     `json:"of,omitempty" doc:"where values come from (default: observations named as the metric)"`
 	Quantile    float64    `json:"quantile,omitempty" doc:"between 0 and 1, for type quantile" example:"0.99"`
 	Numerator   string     `json:"numerator,omitempty" doc:"an observation's name, for type ratio"`
 	Denominator string     `json:"denominator,omitempty" doc:"an observation's name, for type ratio"`
-	Unit        string     `json:"unit,omitempty" example:"ms"`
+	Unit        string     `json:"unit,omitempty" doc:"of its values" example:"ms"`
 	Analysis    Analysis   `json:"analysis,omitempty" enum:"unit,request" doc:"what counts as one trial (default unit)"`
 	Better      Better     `json:"better" enum:"lower,higher" doc:"which way the metric should move"`
 	Cap         float64    `json:"cap,omitempty" doc:"larger values count as this, in both arms"`

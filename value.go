@@ -72,10 +72,27 @@ func decodeExact[T any](data []byte, into *T) error {
 	}
 	v, ok := exact.(T)
 	if !ok {
-		return fmt.Errorf("expected %T, found %T", *into, exact)
+		return fmt.Errorf("expected %s, found %s", inJSON(*into), inJSON(exact))
 	}
 	*into = v
 	return nil
+}
+
+// inJSON names what v is, as those know it who write JSON.
+func inJSON(v any) string {
+	switch v.(type) {
+	case map[string]any:
+		return "an object"
+	case []any:
+		return "a list"
+	case string:
+		return "a text"
+	case bool:
+		return "true or false"
+	case nil:
+		return "null"
+	}
+	return "a number"
 }
 
 func exactNumbers(v any) (any, error) {

@@ -72,6 +72,7 @@ func TestWhatCannotBeServedIsRefusedByThePathOfEachFault(t *testing.T) {
 		"a pattern that explodes":    {"add_rule", in(search).with("rule", rule("r", country("(((a{100}){100}){100})").with("op", "matches"), news)), []string{"rule.if.values[0]"}},
 		"a time that is none":        {"add_rule", in(search).with("rule", rule("r", country("CA"), news).with("notBefore", "tomorrow")), []string{"rule.notBefore"}},
 		"dates in the wrong order":   {"add_rule", in(search).with("rule", rule("r", country("CA"), news).with("notBefore", "2027-02-01").with("notAfter", "2026-02-01")), []string{"rule.notAfter"}},
+		"a rule of another id":       {"update_rule", in(search).with("id", "staff").with("rule", rule("others", country("FR"), news)), []string{"rule.id"}},
 		"a rule before nothing":      {"move_rule", in(search).with("id", "staff").with("before", "staff"), nil},
 		"a prerequisite of itself":   {"configure_flag", configure(fields{"prerequisites": []fields{{"flag": search, "variant": "new"}}}), []string{"prerequisites[0].flag"}},
 		"a cycle of prerequisites":   {"configure_flag", configure(fields{"prerequisites": []fields{{"flag": banner, "variant": "on"}}}), nil},

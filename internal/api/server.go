@@ -74,10 +74,8 @@ func New(o Options) *Server {
 	s.route(mux, "GET /healthz", policy{public: true}, func(w http.ResponseWriter, r *http.Request) { writeJSON(w, r, 200, map[string]string{"status": "ok"}) })
 	s.route(mux, "GET /readyz", policy{public: true}, s.ready)
 	s.route(mux, "GET /metrics", policy{public: true}, promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}).ServeHTTP)
-	for _, prefix := range []string{"/api/", "/sdk/", "/ofrep/", "/flagd/"} {
-		s.route(mux, prefix, policy{public: true}, func(w http.ResponseWriter, r *http.Request) {
-			writeProblem(w, r, flyball.Errorf(flyball.NotFound, "there is no %s %s; /api/v1/openapi.json lists what there is", r.Method, r.URL.Path))
-		})
+	for _, rest := range []string{"/api/", "/sdk/", "/ofrep/", "/flagd/", "/healthz", "/readyz", "/metrics"} {
+		s.route(mux, rest, policy{public: true}, nowhere(mux))
 	}
 	if o.Dashboard != nil {
 		s.route(mux, "/", policy{public: true}, o.Dashboard.ServeHTTP)
@@ -123,6 +121,31 @@ func (s *Server) route(mux *http.ServeMux, pattern string, p policy, h http.Hand
 		principal.Request = requestOf(r).id
 		h(w, r.WithContext(service.WithPrincipal(r.Context(), principal)))
 	})
+}
+
+// nowhere answers what no route of mux takes: by the address, or by its method.
+func nowhere(mux *http.ServeMux) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		allowed := strings.Join(methods(mux, r), ", ")
+		if allowed == "" {
+			writeProblem(w, r, flyball.Errorf(flyball.NotFound, "there is no %s %s; /api/v1/openapi.json lists what there is", r.Method, r.URL.Path))
+			return
+		}
+		w.Header().Set("Allow", allowed)
+		writeProblem(w, r, flyball.Errorf(flyball.WrongMethod, "%s takes %s, not %s", r.URL.Path, allowed, r.Method).With("allow", allowed))
+	}
+}
+
+// methods are those that the address of a request takes. OPTIONS stands for
+// whole folders of addresses, and does not make one of them known.
+func methods(mux *http.ServeMux, r *http.Request) (all []string) {
+	as := r.WithContext(r.Context())
+	for _, as.Method = range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		if _, pattern := mux.Handler(as); strings.Contains(pattern, " ") {
+			all = append(all, as.Method)
+		}
+	}
+	return all
 }
 
 // authenticate reads the token of a request, in either of the two headers that

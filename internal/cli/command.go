@@ -115,7 +115,7 @@ func addFlag(f *pflag.FlagSet, name string, s *huma.Schema, required bool) {
 		about += " (required)"
 	}
 	if len(s.Examples) > 0 {
-		about += fmt.Sprintf(", such as %v", s.Examples[0])
+		about += ", such as " + example(s.Examples[0])
 	}
 	about = strings.TrimPrefix(strings.TrimSpace(strings.ReplaceAll(about, "`", "'")), ", ")
 	switch flag := kebab(name); s.Type {
@@ -136,6 +136,17 @@ func addFlag(f *pflag.FlagSet, name string, s *huma.Schema, required bool) {
 	default:
 		f.StringP(flag, shorthands[name], "", about+" (YAML)")
 	}
+}
+
+// example writes a value as a flag takes it.
+func example(v any) string {
+	if list, ok := v.([]string); ok {
+		return strings.Join(list, ",")
+	}
+	if text, ok := v.(string); ok {
+		return text
+	}
+	return inWords(v)
 }
 
 // words are what a field may be, if it is one of a few.

@@ -72,7 +72,7 @@ func laggard(i flyball.Instance) string {
 	if len(i.Errors) > 0 {
 		line += ", and cannot read: " + strings.Join(i.Errors, "; ")
 	}
-	return line
+	return plain(line)
 }
 
 // waiting says whether, for how much of the fleet and for how long a change is

@@ -45,8 +45,9 @@ func (p *program) answer(o api.Operation, answer json.RawMessage) error {
 	if p.output == "json" {
 		return p.printJSON(answer)
 	}
+	answer = plainJSON(answer)
 	switch o.Name {
-	case "get_rollout":
+	case "get_rollout", "pause_rollout", "resume_rollout", "abort_rollout", "pass_gate":
 		return p.printRollout(answer)
 	case "get_fleet", "forget_instance":
 		return p.printFleets(answer)
@@ -230,11 +231,11 @@ func (p *program) tellProblem(problem *api.Problem) {
 		return
 	}
 	if len(problem.Errors) < 2 {
-		fmt.Fprintln(p.err, p.paint(red, "error:"), problem.Detail)
+		fmt.Fprintln(p.err, p.paint(red, "error:"), plain(problem.Detail))
 		return
 	}
 	fmt.Fprintln(p.err, p.paint(red, "error:"), len(problem.Errors), "fields to mend:")
 	for _, e := range problem.Errors {
-		fmt.Fprintf(p.err, "  %s: %s\n", p.paint(bold, e.Field), e.Message)
+		fmt.Fprintf(p.err, "  %s: %s\n", p.paint(bold, plain(e.Field)), plain(e.Message))
 	}
 }

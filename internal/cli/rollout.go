@@ -175,7 +175,7 @@ func (p *program) watchLine(v service.RolloutView) string {
 		line += "  " + p.verdict(v.Evidence.Verdict)
 	}
 	if v.Why != "" {
-		line += "  " + v.Why
+		line += "  " + plain(v.Why)
 	}
 	return line
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"strings"
 	"sync"
 
 	"github.com/flyballdev/flyball"
@@ -85,6 +86,18 @@ func explainRead(err error) error {
 	return flyball.Errorf(flyball.Invalid, "the batch could not be read to its end: %v", err)
 }
 
+// explainShape names the field that is of another type than a batch's.
+func explainShape(err error) error {
+	e, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case !ok:
+		return flyball.Errorf(flyball.Invalid, "this is no telemetry batch: %v", err)
+	case e.Field == "":
+		return flyball.Errorf(flyball.Invalid, "this is no telemetry batch: it is a JSON object, not a JSON %s", e.Value)
+	}
+	return flyball.FieldErrorf(strings.TrimPrefix(e.Field, "TelemetryBatch."), "cannot be a JSON %s", e.Value)
+}
+
 func inflate(buf *bytes.Buffer, r io.Reader, l Limits) error {
 	sent := &counter{r: r, most: l.Bytes}
 	z := inflaters.Get().(*gzip.Reader)
@@ -139,7 +152,7 @@ func parseBatch(data []byte) (flyball.TelemetryBatch, error) {
 		Observations []json.RawMessage `json:"observations"`
 	}
 	if err := json.Unmarshal(data, &loose); err != nil {
-		return flyball.TelemetryBatch{}, flyball.Errorf(flyball.Invalid, "this is no telemetry batch: %v", err)
+		return flyball.TelemetryBatch{}, explainShape(err)
 	}
 	if n := len(loose.Exposures) + len(loose.Observations); n > flyball.MaxBatchItems {
 		return flyball.TelemetryBatch{}, flyball.FieldErrorf("observations", "%d exposures and observations, at most %d a batch", n, flyball.MaxBatchItems)

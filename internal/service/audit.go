@@ -10,7 +10,7 @@ import (
 
 // ListAudit narrows the audit log.
 type ListAudit struct {
-	Environment string `json:"environment,omitempty"`
+	Environment string `json:"environment,omitempty" doc:"only changes of one"`
 	Subject     string `json:"subject,omitempty" doc:"the key or id of what was changed"`
 	Actor       string `json:"actor,omitempty" doc:"who changed it"`
 	After       int64  `json:"after,omitempty" minimum:"0" doc:"only entries after this one, oldest first"`

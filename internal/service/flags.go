@@ -131,7 +131,7 @@ type ListFlags struct {
 	Query    string `json:"query,omitempty" doc:"a part of the key or the description"`
 	Owner    string `json:"owner,omitempty" doc:"the owning team"`
 	Kind     string `json:"kind,omitempty" doc:"release, ops, experiment or permission"`
-	Tag      string `json:"tag,omitempty"`
+	Tag      string `json:"tag,omitempty" doc:"only flags with this tag"`
 	Archived bool   `json:"archived,omitempty" doc:"those archived, in place of the others"`
 }
 

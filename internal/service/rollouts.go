@@ -195,8 +195,8 @@ func (s *Service) Rollout(ctx context.Context, in RolloutID) (out RolloutView, e
 
 // ListRollouts narrows a list of rollouts.
 type ListRollouts struct {
-	Environment string `json:"environment,omitempty"`
-	Flag        string `json:"flag,omitempty"`
+	Environment string `json:"environment,omitempty" doc:"only those of one"`
+	Flag        string `json:"flag,omitempty" doc:"only those of one"`
 	Live        bool   `json:"live,omitempty" doc:"only those that still serve"`
 	Limit       int    `json:"limit,omitempty" minimum:"0" maximum:"1000" doc:"how many at most (default 100)"`
 }

@@ -29,7 +29,7 @@ type CreateToken struct {
 	Flags       []string          `json:"flags,omitempty" doc:"globs of the flags that it opens; all if empty" example:"payments.*"`
 	Actor       flyball.ActorID   `json:"actor,omitempty" doc:"who acts with it, such as user:ann or service:ci"`
 	OnBehalfOf  flyball.ActorID   `json:"onBehalfOf,omitempty" doc:"the person behind an agent"`
-	ExpiresAt   *flyball.Time     `json:"expiresAt,omitempty"`
+	ExpiresAt   *flyball.Time     `json:"expiresAt,omitempty" doc:"from when on it opens nothing; never if empty" example:"2027-02-01"`
 	Reason      string            `json:"reason" doc:"why it is made"`
 }
 
@@ -157,8 +157,8 @@ func (s *Service) ListTokens(ctx context.Context, _ None) (out Tokens, err error
 
 // RevokeToken names a token that is to open nothing any more.
 type RevokeToken struct {
-	ID     string `json:"id"`
-	Reason string `json:"reason"`
+	ID     string `json:"id" doc:"the token's id; flyball token list tells it"`
+	Reason string `json:"reason" doc:"why it ends"`
 }
 
 // RevokeToken ends a token at once.

@@ -33,6 +33,10 @@ type streamSample struct {
 // out the alarm of a stream.
 const corroborates = 20
 
+// seesWithin is how many samples a monitor takes to see a shift of two standard
+// deviations.
+const seesWithin = 25
+
 // A stream is a guardrail of which Prometheus tells one value at a time. There
 // is no control beside it, so that its alarm alone only holds a rollout:
 // whatever makes a service worse, the treatment need not have done it. It
@@ -54,6 +58,8 @@ type streamState struct {
 	Limit   *stats.HardLimit `json:"limit,omitempty"`
 	Monitor *stats.Monitor   `json:"monitor,omitempty"`
 	AlarmAt int64            `json:"alarmAt,omitempty"` // when the alarm that is open began
+	Peak    float64          `json:"peak,omitempty"`    // the highest score since then
+	Calm    int              `json:"calm,omitempty"`    // samples since the peak
 
 	Broken    bool   `json:"broken,omitempty"`    // what breaks the guardrail holds now
 	TrippedAt int64  `json:"trippedAt,omitempty"` // when it last began to
@@ -157,22 +163,43 @@ func (s *stream) exceeded() bool {
 // needs a value.
 func (s *stream) suspended(t *trial) bool { return s.source.ByVariant() && t.everybody() }
 
-// alarm opens an alarm, and closes it when the stream is far from one again,
-// where the monitor has begun to learn anew.
+// alarm opens an alarm, and closes it when the end of the shift is as likely as
+// its begin had to be: the score has fallen from its peak by as much as it had
+// to rise, and has for as long as the monitor takes to see a small shift. (How
+// long it takes to fall to nothing depends on how long the shift lasted.)
 func (s *stream) alarm(at int64) {
-	open := false
-	for _, w := range s.watches() {
-		if w.Alarmed && w.Statistic() <= math.Sqrt(w.ARL) {
-			w.Restart()
-		}
-		open = open || w.Alarmed
+	if w := s.harmless(); w != nil && w.Alarmed {
+		w.Restart() // so that it is learnt
 	}
+	score, open := s.score()
 	switch {
 	case !open:
-		s.AlarmAt = 0
+		return
 	case s.AlarmAt == 0:
-		s.AlarmAt = at
+		s.AlarmAt, s.Peak, s.Calm = at, score, 0
+	case score > s.Peak:
+		s.Peak, s.Calm = score, 0
+	default:
+		s.Calm++
 	}
+	if s.Calm >= seesWithin && score <= s.Peak/s.Monitor.Rise.ARL {
+		s.quieten()
+	}
+}
+
+// quieten closes the alarm, if there is one; what is normal stays learnt.
+func (s *stream) quieten() {
+	s.Monitor.Restart()
+	s.AlarmAt, s.Peak, s.Calm = 0, 0, 0
+}
+
+// score returns how far the harmful directions are on the way to an alarm, and
+// whether one of them is there.
+func (s *stream) score() (score float64, alarmed bool) {
+	for _, w := range s.watches() {
+		score, alarmed = max(score, w.Statistic()), alarmed || w.Alarmed
+	}
+	return score, alarmed
 }
 
 // watches returns the watches of the directions that are harmful.
@@ -184,6 +211,17 @@ func (s *stream) watches() []*stats.Watch {
 		return []*stats.Watch{&s.Monitor.Fall}
 	}
 	return []*stats.Watch{&s.Monitor.Rise, &s.Monitor.Fall}
+}
+
+// harmless returns the watch of the direction that is not harmful, if one is not.
+func (s *stream) harmless() *stats.Watch {
+	switch s.source.Direction {
+	case flyball.StreamUp:
+		return &s.Monitor.Fall
+	case flyball.StreamDown:
+		return &s.Monitor.Rise
+	}
+	return nil
 }
 
 // watch looks whether the alarms that are open break their guardrails.
@@ -220,7 +258,7 @@ func (s *stream) attributed(t *trial) string {
 // attributable is how long after a step an alarm that begins is put down to it:
 // as long as the monitor takes to see a small shift.
 func (s *stream) attributable() time.Duration {
-	return max(5*time.Minute, 25*s.source.Every.Std())
+	return max(5*time.Minute, seesWithin*s.source.Every.Std())
 }
 
 // breaks notes whether what breaks the guardrail holds now. What once broke it
@@ -238,130 +276,10 @@ func (s *stream) step() {
 	if s.Limit != nil {
 		s.Limit.Beyond = false
 	} else if s.Monitor != nil && s.Broken {
-		s.Monitor.Restart()
-		s.AlarmAt = 0
+		s.quieten()
 	}
 	s.Broken = false
 }
-
-// freshness is how old the last sample may be: two intervals, and the time that
-// an answer may take.
-func (s *stream) freshness() time.Duration { return 2*s.source.Every.Std() + 5*time.Second }
-
-// report tells what is known of a stream at now, and what it blocks.
-func (s *stream) report(t *trial, now time.Time) (m flyball.MetricEvidence, block string) {
-	e := s.describe(t)
-	m = flyball.MetricEvidence{Metric: s.metric.Key, Verdict: flyball.Unsure, Stream: e}
-	heard := s.Last
-	if heard == 0 {
-		heard = t.Started
-	}
-	silent := now.Sub(fromMicros(heard))
-	switch {
-	case s.TrippedAt != 0:
-		at := fromMicros(s.TrippedAt)
-		m.Verdict, m.FirstTripped, m.Why = flyball.Breached, &at, s.Why
-	case e.Suspended:
-		m.Why = "everybody has the treatment: there is no control to compare with"
-	case silent.Abs() > s.freshness():
-		e.State = flyball.StreamSilent
-		m.Why = fmt.Sprintf("no data for %v", silent.Truncate(time.Second))
-		if silent < 0 {
-			m.Why = fmt.Sprintf("the last data are from the future, by %v: the clock was set back", -silent.Truncate(time.Second))
-		}
-		if s.NoData != "" {
-			m.Why += " (" + s.NoData + ")"
-		}
-		block = m.Why
-	case s.Samples == 0:
-		m.Why = "no data yet"
-		if s.NoData != "" {
-			m.Why += " (" + s.NoData + ")"
-		}
-	case e.State == flyball.StreamNormal:
-		m.Verdict, m.Why = flyball.Healthy, s.wellness()
-	default:
-		m.Why = s.trouble(e.State)
-		if e.State == flyball.StreamAlarm {
-			block = m.Why
-		}
-	}
-	if block != "" {
-		block = s.metric.Key + ": " + block
-	}
-	return m, block
-}
-
-// describe tells the numbers of a stream and how it fares.
-func (s *stream) describe(t *trial) *flyball.StreamEvidence {
-	e := &flyball.StreamEvidence{State: flyball.StreamNormal, Samples: s.Samples, NoData: s.NoData, Suspended: s.suspended(t)}
-	since := func(us int64) *time.Time { at := fromMicros(us); return &at }
-	if s.Samples == 0 {
-		e.State = flyball.StreamSilent
-	} else {
-		e.Value, e.At = pointer(s.Value), fromMicros(s.Last)
-	}
-	switch {
-	case s.Limit != nil:
-		e.Limit = pointer(s.Limit.Value)
-		if s.Limit.Beyond {
-			e.State, e.Since = flyball.StreamBeyond, since(int64(math.Round(s.Limit.Since*1e6)))
-		}
-		if s.TrippedAt != 0 {
-			e.State = flyball.StreamExceeded
-		}
-	case s.Monitor != nil:
-		e.AlarmAt = s.Monitor.Rise.ARL
-		for _, w := range s.watches() {
-			e.Score = max(e.Score, w.Statistic())
-		}
-		switch {
-		case s.AlarmAt != 0:
-			e.State, e.Since = flyball.StreamAlarm, since(s.AlarmAt)
-		case s.Samples > 0 && (s.Monitor.N < stats.MonitorWarmUp || s.Monitor.Abs == 0):
-			e.State = flyball.StreamLearning
-		}
-		if s.Monitor.N > 0 {
-			e.Normal = pointer(s.Monitor.Level)
-		}
-	}
-	return e
-}
-
-func (s *stream) wellness() string {
-	if s.Limit != nil {
-		return fmt.Sprintf("%s, the limit is %s", figure(s.Value), figure(s.Limit.Value))
-	}
-	return fmt.Sprintf("%s, about %s is normal", figure(s.Value), figure(s.Monitor.Level))
-}
-
-func (s *stream) trouble(state flyball.StreamState) string {
-	switch {
-	case state == flyball.StreamBeyond:
-		return fmt.Sprintf("%s is %s %s, for %v of %v", figure(s.Value), s.side(), figure(s.Limit.Value),
-			time.Duration((s.Limit.Last-s.Limit.Since)*1e9).Round(time.Second), s.source.Threshold.For)
-	case state == flyball.StreamAlarm:
-		return s.alarmed()
-	case s.Monitor != nil && s.Monitor.N < stats.MonitorWarmUp:
-		return fmt.Sprintf("learning what is normal: %d samples of %d", s.Samples, stats.MonitorWarmUp)
-	case s.Monitor != nil:
-		return "the stream has never changed, so that nothing is known of its noise: a threshold suits it better"
-	}
-	return "neither a threshold nor a baseline"
-}
-
-func (s *stream) alarmed() string {
-	return fmt.Sprintf("alarm: it is at %s, and about %s is normal", figure(s.Value), figure(s.Monitor.Level))
-}
-
-func (s *stream) side() string {
-	if s.Limit.Below {
-		return "below"
-	}
-	return "above"
-}
-
-func figure(x float64) string { return fmt.Sprintf("%.4g", x) }
 
 // streamErrors says what keeps a guardrail on a stream from being judged.
 func streamErrors(at string, g flyball.Guardrail) (errs []error) {

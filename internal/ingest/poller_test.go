@@ -53,7 +53,9 @@ func (f *fakePrometheus) says(value func(query string, at int64) string) {
 	})
 }
 
-func (f *fakePrometheus) answers(a func(query string, from, to, step int64) string) { f.answer.Store(&a) }
+func (f *fakePrometheus) answers(a func(query string, from, to, step int64) string) {
+	f.answer.Store(&a)
+}
 
 // polled starts a judge and a poller on a rollout with one stream.
 func polled(t *testing.T, f *fakePrometheus, m flyball.Metric) *Runner {

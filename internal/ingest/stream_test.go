@@ -13,7 +13,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/flyballdev/flyball"
-	"github.com/flyballdev/flyball/internal/stats"
 	"github.com/flyballdev/flyball/internal/store"
 )
 
@@ -177,8 +176,6 @@ func hum(seed uint64, n int, level float64) []float64 {
 	}
 	return values
 }
-
-const learns = 10 * sec * stats.MonitorWarmUp
 
 func TestAnAlarmHoldsAndBreaksNothing(t *testing.T) {
 	s := withStream(t, watched())

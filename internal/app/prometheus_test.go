@@ -98,7 +98,7 @@ func (s *scraped) remember(past func(at time.Time) float64) {
 func (s *scraped) start() {
 	s.t.Helper()
 	s.server = exec.Command("prometheus", "--config.file="+filepath.Join(s.folder, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(s.folder, "data"),
-		"--web.listen-address="+s.listen, "--query.lookback-delta=2s", "--log.level=warn")
+		"--web.listen-address="+s.listen, "--log.level=warn")
 	s.server.Stderr = os.Stderr
 	s.server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.server.Start(); err != nil {

@@ -28,6 +28,10 @@ type fakePrometheus struct {
 func newFakePrometheus(t testing.TB) *fakePrometheus {
 	f := &fakePrometheus{}
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/api/v1/query_range" {
+			http.NotFound(w, r)
+			return
+		}
 		n := func(name string) int64 {
 			v, err := strconv.ParseInt(r.FormValue(name), 10, 64)
 			if err != nil {

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/api"
@@ -32,6 +33,9 @@ const (
 type Client struct {
 	api     v1.API
 	timeout time.Duration
+	// looksBack is true once the server is known to look back no further than it
+	// is asked to.
+	looksBack atomic.Bool
 }
 
 // New returns a client of the server at an address such as
@@ -90,9 +94,8 @@ type Sample struct {
 
 // Ask returns the answers to a query from one moment to another, in steps of
 // every; the last of them is there, others may be missing. No value is looked
-// up that is older than twice the step. (A server before 2.43 does not know how
-// far to look back; its own setting counts there.) Errors say in few words why
-// there are no data.
+// up that is older than twice the step. Errors say in few words why there are no
+// data.
 func (c *Client) Ask(ctx context.Context, query string, from, to time.Time, every time.Duration) (found []Sample, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -108,7 +111,43 @@ func (c *Client) Ask(ctx context.Context, query string, from, to time.Time, ever
 	case len(warnings) > 0:
 		return nil, fmt.Errorf("the answer comes with a warning: %s", brief(warnings[0]))
 	}
-	return samples(v, from, to, every)
+	if found, err = samples(v, from, to, every); err == nil {
+		err = c.scrapes(ctx, to, 2*every)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// scrapes says why a server that does not know how far to look back, as before
+// version 2.43, may have answered with what is long past. A target that is gone
+// has no value there either, but a server that was stopped for a while, or that
+// is stopping, tells what it knew for minutes more.
+func (c *Client) scrapes(ctx context.Context, at time.Time, age time.Duration) error {
+	if c.looksBack.Load() {
+		return nil
+	}
+	info, err := c.api.Buildinfo(ctx)
+	if e, ok := errors.AsType[*v1.Error](err); ok && (e.Type == v1.ErrClient || e.Type == v1.ErrBadResponse) {
+		return nil // it is no Prometheus, but answers like one
+	} else if err != nil {
+		return c.explain(err)
+	}
+	var major, minor int
+	if _, err := fmt.Sscanf(info.Version, "%d.%d", &major, &minor); err == nil && (major > 2 || minor >= 43) {
+		c.looksBack.Store(true)
+		return nil
+	}
+	v, _, _, err := c.api.Query(ctx, "max(timestamp(up))", at)
+	if err != nil {
+		return c.explain(err)
+	}
+	last, ok := v.(model.Vector)
+	if !ok || len(last) != 1 || float64(last[0].Value) < float64(at.Add(-age).Unix()) {
+		return errors.New("nothing has been scraped lately")
+	}
+	return nil
 }
 
 // samples checks an answer, and returns its values in the order of time.

@@ -16,6 +16,10 @@ import (
 func fake(t *testing.T, status int, answer func(w http.ResponseWriter, at int64)) *Client {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/api/v1/status/buildinfo" {
+			http.NotFound(w, r) // as what is like Prometheus, but is not
+			return
+		}
 		if r.URL.Path != "/api/v1/query_range" || r.FormValue("query") == "" || r.FormValue("lookback_delta") == "" {
 			t.Errorf("asked %s %v", r.URL.Path, r.Form)
 		}
@@ -147,6 +151,39 @@ func TestAServerThatDoesNotDoAsItShould(t *testing.T) {
 			t.Error(got)
 		}
 	})
+}
+
+// A server that does not know how far to look back is asked when it scraped.
+func TestAnOldServerMustScrape(t *testing.T) {
+	at := time.Unix(1_800_000_000, 0)
+	for _, tt := range []struct{ version, scraped, want string }{
+		{"2.42.0+ds", `[{"metric":{},"value":[AT,"AT"]}]`, ""},
+		{"2.42.0", `[{"metric":{},"value":[AT,"OLD"]}]`, "nothing has been scraped lately"},
+		{"2.9.1", `[]`, "nothing has been scraped lately"},
+		{"2.43.0", `[]`, ""},
+		{"3.1.0", `[]`, ""},
+		{"new", `[]`, "nothing has been scraped lately"},
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body := matrix(`{"metric":{},"values":[[AT,"0.5"]]}`)
+			switch r.URL.Path {
+			case "/api/v1/status/buildinfo":
+				body = `{"status":"success","data":{"version":"` + tt.version + `"}}`
+			case "/api/v1/query":
+				body = `{"status":"success","data":{"resultType":"vector","result":` + tt.scraped + `}}`
+			}
+			io.WriteString(w, strings.NewReplacer("AT", fmt.Sprint(at.Unix()), "OLD", fmt.Sprint(at.Unix()-21)).Replace(body))
+		}))
+		t.Cleanup(s.Close)
+		c, err := New(s.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Ask(t.Context(), "cpu", at, at, 10*time.Second)
+		if tt.want == "" && err != nil || tt.want != "" && (err == nil || err.Error() != tt.want) {
+			t.Errorf("%s, scraped %s: %v", tt.version, tt.scraped, err)
+		}
+	}
 }
 
 func TestAnAddressIsChecked(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -185,12 +186,15 @@ func samples(v model.Value, from, to time.Time, every time.Duration) ([]Sample, 
 }
 
 // explain words an error for people, without the address, which may hold a
-// password.
+// password and is nobody's business who only reads evidence.
 func (c *Client) explain(err error) error {
 	if e, ok := errors.AsType[*v1.Error](err); ok {
 		return fmt.Errorf("the query was refused: %s", brief(string(e.Type)+": "+e.Msg))
 	}
 	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok {
 		err = e.Err
 	}
 	switch {

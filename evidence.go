@@ -51,7 +51,38 @@ type MetricEvidence struct {
 	FirstTripped     *time.Time `json:"firstTripped,omitempty"`
 	FirstHealthy     *time.Time `json:"firstHealthy,omitempty"`
 	Why              string     `json:"why,omitempty"`
+	// Stream is set for a metric that is a stream. Nothing is then compared, and
+	// what belongs to a comparison is zero.
+	Stream *StreamEvidence `json:"stream,omitempty"`
 }
+
+// StreamEvidence is what the judge knows of a stream.
+type StreamEvidence struct {
+	State     StreamState `json:"state"`
+	Value     *float64    `json:"value"`               // the last sample; of a query by variant, treatment less control
+	At        time.Time   `json:"at,omitzero"`         // when it was so
+	Limit     *float64    `json:"limit,omitempty"`     // of a threshold
+	Since     *time.Time  `json:"since,omitempty"`     // since when it is beyond the limit, or alarmed
+	Normal    *float64    `json:"normal,omitempty"`    // of a baseline: the level that it has learnt
+	Samples   int64       `json:"samples"`             // that counted so far
+	Score     float64     `json:"score,omitempty"`     // of a baseline: an alarm begins at AlarmAt
+	AlarmAt   float64     `json:"alarmAt,omitempty"`   // samples between two false alarms, on average
+	NoData    string      `json:"noData,omitempty"`    // why the last question had no answer that counts
+	Suspended bool        `json:"suspended,omitempty"` // nobody is left on control to compare with
+}
+
+// A StreamState says how a stream fares.
+type StreamState string
+
+// The states of a stream.
+const (
+	StreamNormal   StreamState = "normal"
+	StreamLearning StreamState = "learning" // what is normal is not known yet
+	StreamBeyond   StreamState = "beyond"   // beyond its limit, not for long enough
+	StreamExceeded StreamState = "exceeded" // beyond it for long enough; so it stays for this rollout
+	StreamAlarm    StreamState = "alarm"
+	StreamSilent   StreamState = "silent" // no data that count
+)
 
 // Arms counts something in each arm.
 type Arms struct {

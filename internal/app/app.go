@@ -20,6 +20,7 @@ import (
 	"github.com/flyballdev/flyball/internal/api"
 	"github.com/flyballdev/flyball/internal/ingest"
 	"github.com/flyballdev/flyball/internal/notify"
+	"github.com/flyballdev/flyball/internal/prometheus"
 	"github.com/flyballdev/flyball/internal/rollout"
 	"github.com/flyballdev/flyball/internal/service"
 	"github.com/flyballdev/flyball/internal/store"
@@ -35,6 +36,7 @@ type Config struct {
 	WebhookURL    string // is told of each change
 	WebhookSecret string // signs what it is told
 	WebhookLocal  bool   // the webhook may be at a private address
+	PrometheusURL string // is asked for the streams of rollouts; none if empty
 	Log           *slog.Logger
 }
 
@@ -98,8 +100,15 @@ func (a *App) start(ctx context.Context, c Config) error {
 
 	receiver := ingest.NewReceiver(db)
 	runner := ingest.NewRunner(db, holder())
+	poller, err := streams(c, db, runner)
+	if err != nil {
+		return err
+	}
 	svc, err := service.New(ctx, db, service.Options{
-		Log: a.log, Judgeable: ingest.Supported, Changed: runner.Wake,
+		Log: a.log, Judgeable: func(plan flyball.RolloutPlan, metrics []flyball.Metric) error {
+			return errors.Join(ingest.Supported(plan, metrics), poller.Reaches(plan, metrics))
+		},
+		Changed: runner.Wake,
 		Evidence: func(ctx context.Context, id string) (flyball.Evidence, bool, error) {
 			return runner.Evidence(ctx, id, time.Now())
 		},
@@ -119,6 +128,7 @@ func (a *App) start(ctx context.Context, c Config) error {
 	}}
 	runner.OnBreach = func(string) { controller.Wake() }
 	runner.Fail = func(err error) { a.log.Warn("judge interrupted", "error", err) }
+	poller.Fail = func(err error) { a.log.Warn("stream not written", "error", err) }
 	receiver.Committed = runner.Wake
 	receiver.Running = svc.RolloutRuns
 	tally := ingest.NewTally(db)
@@ -129,6 +139,7 @@ func (a *App) start(ctx context.Context, c Config) error {
 	a.run("usage tally", tally.Run)
 	a.run("ruleset follower", svc.Follow)
 	a.run("judge", func(ctx context.Context) { runner.Run(ctx) })
+	a.run("stream poller", poller.Run)
 	a.run("rollout controller", controller.Run)
 	if c.WebhookURL != "" {
 		follower, err := webhook(c, svc, runner, a.log)
@@ -200,6 +211,15 @@ func (a *App) Stop(ctx context.Context) error {
 func holder() string {
 	host, _ := os.Hostname()
 	return fmt.Sprintf("%s/%d/%d", host, os.Getpid(), time.Now().UnixNano())
+}
+
+// streams returns what asks Prometheus for the streams of rollouts.
+func streams(c Config, db *store.DB, runner *ingest.Runner) (*ingest.Poller, error) {
+	if c.PrometheusURL == "" {
+		return ingest.NewPoller(db, runner, nil), nil
+	}
+	client, err := prometheus.New(c.PrometheusURL)
+	return ingest.NewPoller(db, runner, client), err
 }
 
 // webhook returns what tells the configured URL of each change. Of several

@@ -62,7 +62,7 @@ func (p *program) printEvidence(e flyball.Evidence) {
 	fmt.Fprintf(p.out, "%s  %s\n", p.verdict(e.Verdict), e.Why)
 	t := p.newTable()
 	t.AppendHeader(table.Row{"METRIC", "VERDICT", "CONTROL", "TREATMENT", "ESTIMATE", "INTERVAL", "E / LIMIT", "ADVANCE E / LIMIT", "N"})
-	for _, m := range append(e.Guardrails, e.Success...) {
+	for _, m := range comparisons(e) {
 		interval := ""
 		if m.Interval != nil {
 			interval = fmt.Sprintf("%s … %s", number(&m.Interval[0]), number(&m.Interval[1]))
@@ -73,7 +73,10 @@ func (p *program) printEvidence(e flyball.Evidence) {
 			fmt.Sprintf("%d+%d", m.N.Control, m.N.Treatment),
 		})
 	}
-	t.Render()
+	if t.Length() > 0 {
+		t.Render()
+	}
+	p.printStreams(e.Guardrails)
 	ratio := fmt.Sprintf("units %d control, %d treatment; sample ratio: Bayes factor %.3g of %.4g", e.Units.Control, e.Units.Treatment, e.SRM.BayesFactor, e.SRM.Threshold)
 	if e.SRM.Mismatch {
 		ratio = p.paint(red, ratio+": MISMATCH")

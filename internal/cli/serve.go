@@ -46,6 +46,7 @@ func (p *program) serveCommand() *cobra.Command {
 	f.StringVar(&c.WebhookURL, "webhook-url", "", "where each audit entry is posted, or a Slack webhook")
 	f.StringVar(&c.WebhookSecret, "webhook-secret", "", "the key that signs what the webhook is told")
 	f.BoolVar(&c.WebhookLocal, "webhook-local", false, "allow a webhook at a private address")
+	f.StringVar(&c.PrometheusURL, "prometheus-url", "", "the Prometheus that is asked for guardrails of type stream, such as http://prometheus:9090")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	p.fromEnvironment(f)
 	return cmd

@@ -67,7 +67,7 @@ func Backtest(plan flyball.RolloutPlan, metrics []flyball.Metric, r io.Reader, o
 		plan.Steps = []flyball.Step{{PPM: flyball.PPM / 2}}
 	}
 	plan = plan.WithDefaults()
-	if err := errors.Join(plan.Validate(), Supported(plan, metrics)); err != nil {
+	if err := errors.Join(plan.Validate(), Supported(plan, metrics), refuseStreams(plan, metrics, "recorded history holds no streams: leave them out")); err != nil {
 		return 1, err
 	}
 	if o.SharePPM < 0 || o.SharePPM >= flyball.PPM {

@@ -136,8 +136,8 @@ func restoreTrial(r *recordReader) (*trial, error) {
 	if err := r.json(&t.trialState); err != nil {
 		return nil, err
 	}
-	if n := len(t.Entry.Rollout.Guardrails) + len(t.Entry.Rollout.Success); n != len(t.Gauges) {
-		return nil, fmt.Errorf("rollout %s has %d metrics and the state of %d", t.Entry.Rollout.ID, n, len(t.Gauges))
+	if n := len(t.Entry.Rollout.Guardrails) + len(t.Entry.Rollout.Success); n != len(t.Gauges)+len(t.Streams) {
+		return nil, fmt.Errorf("rollout %s has %d metrics and the state of %d", t.Entry.Rollout.ID, n, len(t.Gauges)+len(t.Streams))
 	}
 	t.prepare()
 	t.units = make([]unit, r.count(6))

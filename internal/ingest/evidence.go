@@ -57,8 +57,15 @@ func (t *trial) evidence(now time.Time) flyball.Evidence {
 			e.Guardrails = append(e.Guardrails, g.report(t))
 		}
 	}
+	for _, s := range t.streams {
+		m, block := s.report(t, now)
+		e.Guardrails = append(e.Guardrails, m)
+		if block != "" {
+			e.Blocks = append(e.Blocks, block)
+		}
+	}
 	e.Lossy = t.lossy()
-	e.Blocks = t.blocks(&e)
+	e.Blocks = append(e.Blocks, t.blocks(&e)...)
 	t.verdict(&e)
 	return e
 }

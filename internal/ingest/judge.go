@@ -47,6 +47,8 @@ func (j *Judge) Apply(e store.LogEntry) (breached []string) {
 		breached = j.applyRollout(e)
 	case store.KindBatch:
 		breached = j.applyBatch(e)
+	case store.KindStream:
+		breached = j.applyStream(e)
 	case store.KindGone:
 		j.fleet.declareGone(e.Environment, string(e.Body))
 	}

@@ -28,6 +28,10 @@ func Supported(plan flyball.RolloutPlan, metrics []flyball.Metric) error {
 	}
 	for i, g := range plan.Guardrails {
 		at := fmt.Sprintf("guardrails[%d]", i)
+		if slices.ContainsFunc(metrics, func(m flyball.Metric) bool { return m.Key == g.Metric && m.Type == flyball.MetricStream }) {
+			errs = append(errs, streamErrors(at, g)...)
+			continue
+		}
 		m, ok := metric(at+".metric", g.Metric)
 		if g.By != "" {
 			errs = append(errs, flyball.FieldErrorf(at+".by", "guardrails by an attribute are not judged yet: leave it out, or define a metric of its own for each value"))

@@ -20,7 +20,8 @@ const (
 type trial struct {
 	trialState
 
-	gauges   []*gauge         // the guardrails, then the success metrics
+	gauges   []*gauge         // the guardrails that compare, then the success metrics
+	streams  []*stream        // the guardrails that do not
 	byMetric map[string][]int // gauges by the name of the observation they judge
 
 	units   []unit // in the order of their first exposures
@@ -70,7 +71,8 @@ type trialState struct {
 	LagSince int64    `json:"lagSince"`
 	Lags     [2]int64 `json:"lags"` // the longest of this half minute, and of the one before
 
-	Gauges []*gaugeState `json:"gauges"`
+	Gauges  []*gaugeState  `json:"gauges"`
+	Streams []*streamState `json:"streams,omitempty"`
 }
 
 // newTrial begins to judge a rollout at the judge's time clock.
@@ -108,7 +110,11 @@ func (t *trial) prepare() {
 	}
 	plan := t.Entry.Rollout.RolloutPlan
 	for _, g := range plan.Guardrails {
-		add(g.Metric, g.Margin, false, plan.Alpha/float64(len(plan.Guardrails)))
+		if m, _ := t.metric(g.Metric); m.Type == flyball.MetricStream {
+			t.addStream(m)
+			continue
+		}
+		add(g.Metric, g.Margin, false, plan.Alpha/t.compared())
 		if why := unsupportedGuardrail(g, t.gauges[len(t.gauges)-1].metric); why != "" {
 			t.gauges[len(t.gauges)-1].unable = why
 		}
@@ -184,6 +190,7 @@ func (t *trial) settle() {
 	for _, g := range t.gauges {
 		g.settle(t)
 	}
+	t.watch()
 	if logBF := t.sampleRatio(); logBF >= logSampleRatioThreshold {
 		t.Mismatch = true
 	}
@@ -208,6 +215,9 @@ func (t *trial) change(r flyball.Rollout) {
 func (t *trial) step(before int) {
 	for _, g := range t.gauges {
 		g.step(t, before)
+	}
+	for _, s := range t.streams {
+		s.step()
 	}
 	t.StepJoined, t.StepUnjoined, t.Missing, t.Dropped = 0, 0, 0, 0
 	if t.Recorded {
@@ -235,7 +245,8 @@ func (t *trial) over(clock int64) bool { return t.Ended != 0 && clock >= t.Ended
 
 // breached says whether a guardrail has tripped.
 func (t *trial) breached() bool {
-	return slices.ContainsFunc(t.gauges, func(g *gauge) bool { return !g.success && g.TrippedAt != 0 })
+	return slices.ContainsFunc(t.gauges, func(g *gauge) bool { return !g.success && g.TrippedAt != 0 }) ||
+		slices.ContainsFunc(t.streams, func(s *stream) bool { return s.TrippedAt != 0 })
 }
 
 func (t *trial) noteLag(lag int64) {

@@ -136,12 +136,12 @@ func (s Situation) breachHolds() (Decision, bool) {
 
 // breached says whether the judge has shown harm, and words for it. Evidence
 // of an earlier step counts: it is the same treatment. On everybody there is
-// no control, and so only the overall verdict counts, which hard limits make.
+// no control, and so only the streams count, and the overall verdict.
 func (s Situation) breached() (string, bool) {
 	e := s.Evidence
 	var why []string
 	for _, g := range e.Guardrails {
-		if g.Verdict == flyball.Breached && s.hasControl() {
+		if g.Verdict == flyball.Breached && s.counts(g) {
 			why = append(why, s.says(g))
 		}
 	}
@@ -165,7 +165,7 @@ func (s Situation) breachAnswered() bool {
 	}
 	settling, timed := s.gone(r.SteppedAt) < r.Steps[r.At].Hold.Std(), false
 	for _, g := range e.Guardrails {
-		if g.Verdict != flyball.Breached || !s.hasControl() {
+		if g.Verdict != flyball.Breached || !s.counts(g) {
 			continue
 		}
 		if at := g.FirstTripped; at == nil && !settling || at != nil && at.After(r.SteppedAt) {

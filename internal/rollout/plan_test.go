@@ -132,8 +132,11 @@ func (p *player) do(words []string) (answer string, err error) {
 		return "", each(words[1:], p.plan)
 	case "steps":
 		return "", each(words[1:], func(key, _ string) error { return p.step(key) })
-	case "guardrail": // KEY TYPE ANALYSIS [WINDOW [UNIT]]
+	case "guardrail": // KEY TYPE ANALYSIS [WINDOW [UNIT]], or KEY stream QUERY
 		m := flyball.Metric{Key: words[1], Type: flyball.MetricType(words[2]), Analysis: flyball.Analysis(words[3])}
+		if m.Type == flyball.MetricStream {
+			m.Analysis, m.Of.Prometheus = "", &flyball.PrometheusSource{Query: words[3]}
+		}
 		if len(words) > 4 {
 			m.Window = duration(words[4])
 		}
@@ -295,6 +298,11 @@ func evidence(s Situation, v flyball.Verdict) flyball.Evidence {
 			m.AdvanceE = 27
 		case flyball.Breached:
 			m.E, m.AdvanceE, m.Treatment, m.FirstTripped = 153, .01, ptr(.093), ptr(s.Now)
+		}
+		if of := s.Metrics[g.Metric].Of.Prometheus; of != nil {
+			m = flyball.MetricEvidence{Metric: g.Metric, Verdict: v, FirstTripped: m.FirstTripped, Why: "0.97 of 0.9", Stream: &flyball.StreamEvidence{
+				Suspended: of.ByVariant() && s.Rollout.Steps[s.Rollout.At].PPM == flyball.PPM,
+			}}
 		}
 		e.Guardrails = append(e.Guardrails, m)
 	}

@@ -30,9 +30,9 @@ const module = "github.com/flyballdev/flyball"
 // do not know each other.
 var floors = [][]string{
 	{"."}, // the language
-	{"eval", "internal/stats", "internal/scan", "internal/notify", "internal/pgtest", "dashboard"},
+	{"eval", "internal/stats", "internal/scan", "internal/pgtest", "dashboard"},
 	{"internal/rollout", "internal/store", "internal/flagd", "provider"},
-	{"internal/service", "internal/ingest"},
+	{"internal/service", "internal/ingest", "internal/notify"},
 	{"internal/api"},
 	{"internal/app"},
 	{"internal/cli"},

@@ -185,6 +185,13 @@ func (p *program) fields(o api.Operation, f *pflag.FlagSet, file string, args []
 	}
 	for i, name := range o.Args {
 		fields[name] = args[i]
+		if o.Schema().Properties[name].Type == huma.TypeInteger {
+			n, err := strconv.ParseInt(args[i], 10, 64)
+			if err != nil {
+				return nil, usage{fmt.Errorf("%s: %q is not a whole number", strings.ToUpper(name), args[i])}
+			}
+			fields[name] = n
+		}
 	}
 	return fields, nil
 }
@@ -230,7 +237,7 @@ func fromYAML(content []byte, into any) error {
 
 // completeArg offers the keys that a command's first argument can be.
 func (p *program) completeArg(o api.Operation) cobra.CompletionFunc {
-	list := map[string]string{"flag": "flags", "rule": "flags", "segment": "segments", "metric": "metrics", "environment": "environments", "team": "teams", "token": "tokens"}
+	list := map[string]string{"flag": "flags", "rule": "flags", "segment": "segments", "metric": "metrics", "environment": "environments", "team": "teams", "token": "tokens", "webhook": "webhooks"}
 	n, verb, _ := strings.Cut(o.Command, " ")
 	switch {
 	case n == "evaluate":

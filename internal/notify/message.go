@@ -211,7 +211,8 @@ func who(e flyball.AuditEntry) string {
 
 // whatToDo says what can be done about it, as commands.
 func whatToDo(e flyball.AuditEntry, r flyball.Rollout, about bool) string {
-	at := e.Subject + " -e " + e.Environment
+	subject := argument(e.Subject)
+	at := subject + " -e " + e.Environment
 	switch e.Action {
 	case "flag.kill":
 		return "Everybody gets the safe variant. Once it is mended: flyball flag resume " + at + " --reason '…'"
@@ -224,11 +225,20 @@ func whatToDo(e flyball.AuditEntry, r flyball.Rollout, about bool) string {
 	}
 	if !about {
 		if e.Environment == "" || e.Action == "apply" || strings.HasPrefix(e.Action, "segment.") {
-			return "See what exactly: flyball audit list --subject " + e.Subject
+			return "See what exactly: flyball audit list --subject " + subject
 		}
-		return "See what exactly: flyball audit list --subject " + e.Subject + "; take it from everybody: flyball flag kill " + at + " --reason '…'"
+		return "See what exactly: flyball audit list --subject " + subject + "; take it from everybody: flyball flag kill " + at + " --reason '…'"
 	}
 	return nextOf(r)
+}
+
+// argument writes what was changed so that a shell takes it for one word,
+// whoever named it.
+func argument(s string) string {
+	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // nextOf says what can be done about a rollout as it stands.

@@ -11,9 +11,11 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -250,5 +252,70 @@ func TestAKeyThatIsNoneStopsTheStart(t *testing.T) {
 	_, err := app.Start(t.Context(), app.Config{Listen: "127.0.0.1:0", Data: t.TempDir(), SecretKey: "c2hvcnQ="})
 	if err == nil || !strings.Contains(err.Error(), "openssl rand -base64 32") || strings.Contains(err.Error(), "c2hvcnQ=") {
 		t.Errorf("it starts with %v", err)
+	}
+}
+
+// The receiver of the manual takes what is signed with its secret, once, and
+// nothing else.
+func TestTheReceiverOfTheManualVerifies(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("there is no Python here")
+	}
+	manual, err := os.ReadFile("../../docs/webhooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, program, _ := strings.Cut(string(manual), "```python\n")
+	program, _, _ = strings.Cut(program, "```")
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(free.Addr().String())
+	free.Close()
+	cmd := exec.Command(python, "-c", program)
+	cmd.Env = append(os.Environ(), "SECRET="+canarySecret, "PORT="+port)
+	var out, complaints journal
+	cmd.Stdout, cmd.Stderr = &out, &complaints
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+
+	a := start(t, app.Config{Listen: "127.0.0.1:0", Data: t.TempDir(), WebhookLocal: true})
+	ann := person{t, a.URL, a.AdminToken}
+	url := "http://127.0.0.1:" + port + "/"
+	ann.do("POST", "/api/v1/webhooks", map[string]any{"key": "right", "kind": "generic", "url": url, "secret": canarySecret, "reason": "a test"})
+	ann.do("POST", "/api/v1/webhooks", map[string]any{"key": "wrong", "kind": "generic", "url": url, "secret": "a wrong secret, and a long one", "reason": "a test"})
+	ann.do("POST", "/api/v1/webhooks", map[string]any{"key": "none", "kind": "generic", "url": url, "reason": "a test"})
+	test := func(key string) map[string]any {
+		return ann.do("POST", "/api/v1/webhooks/"+key+"/test", map[string]any{"reason": "hear, hear"})
+	}
+	ann.until("the receiver is up", func() bool { return test("right")["delivered"] == true })
+	for _, key := range []string{"wrong", "none"} {
+		if tested := test(key); tested["delivered"] != false || tested["status"] != 401.0 {
+			t.Errorf("%s: %v\n%s", key, tested, complaints.String())
+		}
+	}
+	if n := strings.Count(out.String(), "By user:admin: hear, hear"); n != 1 {
+		t.Errorf("it tells %d messages: %s", n, out.String())
+	}
+	old, err := http.NewRequest("POST", url, strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mac := hmac.New(sha256.New, []byte(canarySecret))
+	mac.Write([]byte("7.1763751600.{}"))
+	old.Header.Set("X-Flyball-Id", "7")
+	old.Header.Set("X-Flyball-Timestamp", "1763751600")
+	old.Header.Set("X-Flyball-Signature", "sha256="+hex.EncodeToString(mac.Sum(nil)))
+	resp, err := http.DefaultClient.Do(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("an old message is answered %d", resp.StatusCode)
 	}
 }

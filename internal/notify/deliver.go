@@ -41,8 +41,8 @@ func (t *Teller) drain(ctx context.Context, key string, fence int64) {
 			return
 		}
 		a := t.post(ctx, j.webhook.Kind, target, strconv.FormatInt(j.delivery.Seq, 10), j.message)
-		if ctx.Err() != nil {
-			return // whether it was taken is unknown: it is told again
+		if ctx.Err() != nil && a.err != nil {
+			return // it was cut off, and is told again
 		}
 		d, health := t.outcome(j, a, time.Now())
 		if a.err != nil {
@@ -136,6 +136,8 @@ func (t *Teller) backoff(failures int) time.Duration {
 // false if another process tells by now. A webhook that was changed, or hurried,
 // during the attempt is not left alone for what its former self did.
 func (t *Teller) keep(ctx context.Context, fence int64, d flyball.Delivery, health store.WebhookHealth, was store.WebhookRecord) bool {
+	ctx, stop := lasting(ctx, t.ttl/3) // or what was taken just before the end would be told twice
+	defer stop()
 	for failures := 0; ; failures++ {
 		err := t.db.Update(ctx, func(tx *store.Tx) error {
 			if err := tx.HoldsLease(leaseName, fence, time.Now()); err != nil {
@@ -158,6 +160,13 @@ func (t *Teller) keep(ctx context.Context, fence int64, d flyball.Delivery, heal
 			return false
 		}
 	}
+}
+
+// lasting returns ctx such that it goes on for a while after its end.
+func lasting(ctx context.Context, while time.Duration) (context.Context, context.CancelFunc) {
+	longer, stop := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() { time.AfterFunc(while, stop) })
+	return longer, stop
 }
 
 func ignoreMissing(err error) error {

@@ -108,17 +108,20 @@ func decisionOf(e flyball.AuditEntry) (d decision) {
 // exposure tells who gets what, and how many had the treatment.
 func exposure(r, before flyball.Rollout, e flyball.Evidence) string {
 	var b strings.Builder
-	step := r.Steps[r.At]
+	step, units := r.Steps[r.At], "all units"
+	if r.Where != flyball.WhereDefault {
+		units = "the units of the rule " + r.Where
+	}
 	switch {
 	case r.State == flyball.RolloutCompleted && r.Then != flyball.ThenOff:
-		fmt.Fprintf(&b, "%s of all units keep %q", share(step.PPM), r.Treatment)
+		fmt.Fprintf(&b, "%s of %s keep %q", share(step.PPM), units, r.Treatment)
 	case !r.State.Live():
 		fmt.Fprintf(&b, "Everybody is on the control, %q", r.Control)
 		if before.State.Live() {
-			fmt.Fprintf(&b, "; %s of all units had %q, at step %d of %d", share(before.Steps[before.At].PPM), r.Treatment, before.At+1, len(before.Steps))
+			fmt.Fprintf(&b, "; %s of %s had %q, at step %d of %d", share(before.Steps[before.At].PPM), units, r.Treatment, before.At+1, len(before.Steps))
 		}
 	default:
-		fmt.Fprintf(&b, "%s of all units get %q, the others %q: step %d of %d, %s", share(step.PPM), r.Treatment, r.Control, r.At+1, len(r.Steps), r.State)
+		fmt.Fprintf(&b, "%s of %s get %q, the others %q: step %d of %d, %s", share(step.PPM), units, r.Treatment, r.Control, r.At+1, len(r.Steps), r.State)
 		if before.State.Live() && before.At != r.At {
 			fmt.Fprintf(&b, "; before it were %s", share(before.Steps[before.At].PPM))
 		}

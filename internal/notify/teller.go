@@ -52,6 +52,7 @@ type Teller struct {
 
 	fence   int64 // of the lease, 0 while it is not held
 	renewed time.Time
+	denied  time.Time // when another process held it
 	pruned  time.Time
 
 	mu   sync.Mutex // guards busy
@@ -111,6 +112,7 @@ func (t *Teller) look(ctx context.Context) error {
 		return err
 	}
 	if held, err := t.hold(ctx, now); err != nil || !held {
+		t.pruned = now // that is for who holds it
 		return err
 	}
 	if told < last {
@@ -136,6 +138,9 @@ func (t *Teller) hold(ctx context.Context, now time.Time) (held bool, err error)
 	if t.fence != 0 && now.Sub(t.renewed) < t.ttl/3 {
 		return true, nil
 	}
+	if now.Sub(t.denied) < t.ttl/6 { // asking is a write
+		return false, nil
+	}
 	err = t.db.Update(ctx, func(tx *store.Tx) error {
 		var fence int64
 		if fence, held, err = tx.AcquireLease(leaseName, t.holder, t.ttl, now); err != nil || !held {
@@ -145,7 +150,7 @@ func (t *Teller) hold(ctx context.Context, now time.Time) (held bool, err error)
 		return nil
 	})
 	if err == nil && !held {
-		t.fence = 0
+		t.fence, t.denied = 0, now
 	}
 	return held && err == nil, err
 }

@@ -51,9 +51,10 @@ func TestAMessageSurvivesAKillBetweenTellingAndWritingDown(t *testing.T) {
 		victim.Env = append(os.Environ(), "FLYBALL_TEST_TELL="+l.url)
 		victim.Stdout, victim.Stderr = os.Stdout, os.Stderr
 		told := make(chan heard, 100)
-		gone := make(chan struct{})
+		started, gone := make(chan struct{}), make(chan struct{})
 		server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
+			<-started
 			select {
 			case <-gone:
 			default:
@@ -69,6 +70,7 @@ func TestAMessageSurvivesAKillBetweenTellingAndWritingDown(t *testing.T) {
 		if err := victim.Start(); err != nil {
 			t.Fatal(err)
 		}
+		close(started)
 		want(t, ids(t, told, 1), "1")
 		if d := l.await("ops", 1, in(flyball.DeliveryPending)); d.Attempts != 0 {
 			t.Fatalf("the attempt was written down: %+v", d)

@@ -128,7 +128,7 @@ var operations = []Operation{
 	op("test_webhook", "POST /api/v1/webhooks/{key}/test", "Tell a webhook something now, and show what came of it.", service.Admin, (*svc).TestWebhook).
 		command("webhook test", "payments-alerts --reason 'a new channel'", "key"),
 	op("list_deliveries", "GET /api/v1/deliveries", "List what webhooks were told, are to be told, and were not.", service.Admin, (*svc).ListDeliveries).
-		command("webhook deliveries", "--webhook payments-alerts --state dead").table("deliveries: webhook seq state attempts status error due at"),
+		command("webhook deliveries", "payments-alerts --state dead").maybe("webhook").table("deliveries: webhook seq state attempts status error due at"),
 	op("redeliver", "POST /api/v1/webhooks/{key}/redeliver", "Tell a webhook an entry of the audit log again, now.", service.Admin, (*svc).Redeliver).
 		command("webhook redeliver", "payments-alerts 1041 --reason 'the receiver is back'", "key", "seq"),
 }

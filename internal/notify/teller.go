@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -104,7 +105,7 @@ func (t *Teller) look(ctx context.Context) error {
 		if last, err = tx.LastAudit(); err != nil {
 			return err
 		}
-		due, err = tx.DueWebhooks(now)
+		due, err = dueOf(tx, webhooks, now)
 		return err
 	})
 	prune := now.Sub(t.pruned) >= pruneEvery
@@ -119,7 +120,7 @@ func (t *Teller) look(ctx context.Context) error {
 		if err := t.queue(ctx); err != nil {
 			return err
 		}
-		err = t.db.View(ctx, func(tx *store.Tx) (err error) { due, err = tx.DueWebhooks(time.Now()); return err })
+		err = t.db.View(ctx, func(tx *store.Tx) (err error) { due, err = dueOf(tx, webhooks, time.Now()); return err })
 		if err != nil {
 			return err
 		}
@@ -131,6 +132,14 @@ func (t *Teller) look(ctx context.Context) error {
 		return t.prune(ctx, webhooks, now)
 	}
 	return nil
+}
+
+// dueOf returns the keys of the webhooks that are to be told something now.
+func dueOf(tx *store.Tx, webhooks []store.WebhookRecord, now time.Time) ([]string, error) {
+	due, err := tx.DueWebhooks(now)
+	return slices.DeleteFunc(due, func(key string) bool {
+		return !slices.ContainsFunc(webhooks, func(w store.WebhookRecord) bool { return w.Key == key && w.On() })
+	}), err
 }
 
 // hold takes the lease, or renews it in good time.

@@ -381,3 +381,31 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 		t.Errorf("it is %+v, and %d were told elsewhere", d, len(told))
 	}
 }
+
+// Where there is nothing to tell, not even the lease is asked for.
+func TestWhereNothingHappensNothingIsWritten(t *testing.T) {
+	l := openLog(t, filepath.Join(t.TempDir(), "flyball.db"))
+	teller := l.teller("one")
+	look := func(what string, works bool) {
+		t.Helper()
+		teller.fence, teller.pruned = 0, time.Now()
+		if err := teller.look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if held := teller.fence != 0; held != works {
+			t.Errorf("%s: it holds the lease: %v", what, held)
+		}
+	}
+	l.happen("before there are webhooks")
+	look("no webhooks", false)
+	l.webhook("off", "http://127.0.0.1:1", func(w *flyball.Webhook) { w.Enabled = new(false) })
+	l.update(func(tx *store.Tx) error {
+		if err := tx.QueueDelivery("off", 1, time.Now()); err != nil {
+			return err
+		}
+		return tx.SetTold(1)
+	})
+	look("what is due is for one that is off", false)
+	l.happen("something")
+	look("something happened", true)
+}

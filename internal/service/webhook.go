@@ -356,7 +356,7 @@ func (s *Service) Redeliver(ctx context.Context, in Redeliver) (out flyball.Deli
 				return err
 			}
 			if len(found) == 0 {
-				return flyball.Errorf(flyball.NotFound, "entry %d was never told to %q, or is forgotten: \"flyball webhook deliveries --webhook %s\" lists those that are known", in.Seq, in.Key, in.Key)
+				return flyball.Errorf(flyball.NotFound, "entry %d was never told to %q, or is forgotten: \"flyball webhook deliveries %s\" lists those that are known", in.Seq, in.Key, in.Key)
 			}
 			out = flyball.Delivery{Webhook: in.Key, Seq: in.Seq, State: flyball.DeliveryPending, Due: &flyball.Time{Time: e.at}, Queued: e.at, At: e.at}
 			if _, err := e.record("delivery", fmt.Sprintf("%s/%d", in.Key, in.Seq), "", found[0], out); err != nil {

@@ -78,8 +78,8 @@ func TestAReceiverThatFailsIsToldAgainBeforeTheNext(t *testing.T) {
 	})
 }
 
-func TestAMessageThatIsRefusedLetsTheOthersPass(t *testing.T) {
-	l := openLog(t, filepath.Join(t.TempDir(), "flyball.db"))
+func poisoned(t *testing.T) (l *log, told <-chan heard) {
+	l = openLog(t, filepath.Join(t.TempDir(), "flyball.db"))
 	url, told := receiver(t, func(id string) int {
 		if id == "1" {
 			return http.StatusBadRequest
@@ -88,12 +88,25 @@ func TestAMessageThatIsRefusedLetsTheOthersPass(t *testing.T) {
 	})
 	l.webhook("ops", url, nil)
 	l.happen("poison", "wholesome", "wholesome too")
+	return l, told
+}
+
+func TestAMessageThatIsRefusedLetsTheOthersPass(t *testing.T) {
+	l, told := poisoned(t)
+	l.tell(func(t *Teller) { t.first = time.Hour })
+	want(t, ids(t, told, 2), "2", "3")
+	if d := l.await("ops", 1, in(flyball.DeliveryPending)); d.Attempts != 1 || d.Status != 400 {
+		t.Errorf("the poison is %+v", d)
+	}
+}
+
+func TestAMessageThatIsNeverTakenDiesAndCanBeToldAgain(t *testing.T) {
+	l, told := poisoned(t)
 	l.tell(nil)
 	want(t, ids(t, told, 2), "2", "3")
 	if d := l.await("ops", 1, in(flyball.DeliveryDead)); d.Attempts != maxAttempts || d.Status != 400 || d.Error != "it answered 400 Bad Request" {
 		t.Errorf("the poison is %+v", d)
 	}
-	// A dead letter is told once it is made pending, if it is taken then.
 	l.update(func(tx *store.Tx) error {
 		return tx.PutDelivery(flyball.Delivery{Webhook: "ops", Seq: 2, State: flyball.DeliveryPending, Due: &flyball.Time{Time: time.Now()}, Queued: time.Now(), At: time.Now()})
 	})

@@ -26,7 +26,7 @@ const (
 	defaultTTL   = 6 * time.Second        // of the lease: longer than one attempt takes
 	defaultFirst = 5 * time.Second        // wait after a first failure
 	longestWait  = time.Hour
-	maxAttempts  = 12 // with the waits between them, a good two hours
+	maxAttempts  = 12 // with the waits between them, 1.2 to 2.4 hours
 	patience     = 24 * time.Hour
 	batch        = 200 // entries queued in one transaction
 

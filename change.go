@@ -32,7 +32,7 @@ type Actor struct {
 
 // An AuditEntry is the lasting record of one change. Every version of an
 // environment's ruleset has exactly one entry, and the reverse; entries about
-// teams, metrics and tokens have no environment and no version. Seq rises by
+// teams, metrics, tokens and webhooks have no environment and no version. Seq rises by
 // one, without gaps, over the whole installation.
 type AuditEntry struct {
 	Seq         int64           `json:"seq"`
@@ -53,7 +53,7 @@ type AuditEntry struct {
 // An Edit is one noun before and after a change; Before is absent when the
 // noun was created, After when it was taken away.
 type Edit struct {
-	Noun        string          `json:"noun" example:"config" doc:"flag, config, segment, metric, rollout, environment, team or token"`
+	Noun        string          `json:"noun" example:"config" doc:"flag, config, segment, metric, rollout, environment, team, token, webhook or delivery"`
 	Key         string          `json:"key"`
 	Environment string          `json:"environment,omitempty"`
 	Before      json.RawMessage `json:"before,omitempty"`

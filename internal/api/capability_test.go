@@ -166,7 +166,7 @@ func TestAStaleVersionIsAConflictThatTellsTheOneInForce(t *testing.T) {
 			}
 			continue
 		}
-		read := map[string]string{"segment": "get_segment", "metric": "get_metric"}[strings.TrimPrefix(name, "update_")]
+		read := map[string]string{"segment": "get_segment", "metric": "get_metric", "webhook": "get_webhook"}[strings.TrimPrefix(name, "update_")]
 		if read == "" {
 			read = "get_flag"
 		}

@@ -3,6 +3,7 @@ package api_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ import (
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/api"
 	"github.com/flyballdev/flyball/internal/ingest"
+	"github.com/flyballdev/flyball/internal/notify"
 	"github.com/flyballdev/flyball/internal/service"
 	"github.com/flyballdev/flyball/internal/store"
 )
@@ -81,8 +83,13 @@ func open(t testing.TB, options ...option) *house {
 	runner := ingest.NewRunner(db, t.Name())
 	log := slog.New(&h.complaints)
 	h.ends = append(h.ends, func() { h.complaints.tell(t) })
+	seal, err := store.NewSeal(base64.StdEncoding.EncodeToString(make([]byte, 32)), "") // one for all, since databases are copied
+	if err != nil {
+		t.Fatal(err)
+	}
+	teller := notify.New(db, seal, t.Name(), notify.Local)
 	h.service, err = service.New(t.Context(), db, service.Options{
-		Log: log, Judgeable: ingest.Supported, Changed: runner.Wake,
+		Log: log, Judgeable: ingest.Supported, Changed: runner.Wake, Seal: seal, Tell: teller.Tell,
 		Evidence: func(ctx context.Context, id string) (flyball.Evidence, bool, error) {
 			return runner.Evidence(ctx, id, time.Now())
 		},

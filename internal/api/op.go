@@ -34,6 +34,7 @@ type Operation struct {
 	Access  service.Access
 	Command string   // such as "flag kill"
 	Args    []string // the fields that the command takes by position
+	Maybe   string   // one more that it takes so, if it is given
 	Example string   // arguments of the command
 	Columns string   // of the table that the command prints, if it lists
 	Limit   int64    // bytes of a request's body
@@ -73,6 +74,7 @@ func (o Operation) command(command, example string, args ...string) Operation {
 	return o
 }
 
+func (o Operation) maybe(arg string) Operation     { o.Maybe = arg; return o }
 func (o Operation) table(columns string) Operation { o.Columns = columns; return o }
 func (o Operation) upTo(limit int64) Operation     { o.Limit = limit; return o }
 

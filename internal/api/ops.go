@@ -114,4 +114,21 @@ var operations = []Operation{
 		command("token list", "").table("tokens: id kind name actor environment flags expiresAt revokedAt"),
 	op("revoke_token", "POST /api/v1/tokens/{id}/revoke", "End a token at once.", service.Admin, (*svc).RevokeToken).
 		command("token revoke", "0f3a9c12d4e5 --reason 'it leaked'", "id"),
+
+	op("create_webhook", "POST /api/v1/webhooks", "Create a webhook; it is told what happens from now on.", service.Admin, (*svc).CreateWebhook).
+		command("webhook create", "payments-alerts --kind slack --url https://hooks.slack.com/services/T000/B000/XXX --environments production --flags 'payments.*' --actions 'rollout.*,flag.kill' --reason 'the team watches'", "key"),
+	op("list_webhooks", "GET /api/v1/webhooks", "List webhooks and how they fare, without their secrets.", service.Admin, (*svc).ListWebhooks).
+		command("webhook list", "").table("webhooks: key kind host enabled environments flags actions pending dead restsUntil"),
+	op("get_webhook", "GET /api/v1/webhooks/{key}", "Show a webhook and how it fares, without its secrets.", service.Admin, (*svc).Webhook).
+		command("webhook get", "payments-alerts", "key"),
+	op("update_webhook", "PUT /api/v1/webhooks/{key}", "Replace a webhook; url, secret and enabled stay if they are left out.", service.Admin, (*svc).UpdateWebhook).
+		command("webhook update", "payments-alerts --kind slack --environments production --reason 'all flags'", "key"),
+	op("delete_webhook", "POST /api/v1/webhooks/{key}/delete", "Take a webhook away, with what waits for it.", service.Admin, (*svc).DeleteWebhook).
+		command("webhook delete", "payments-alerts --reason 'the channel is closed'", "key"),
+	op("test_webhook", "POST /api/v1/webhooks/{key}/test", "Tell a webhook something now, and show what came of it.", service.Admin, (*svc).TestWebhook).
+		command("webhook test", "payments-alerts --reason 'a new channel'", "key"),
+	op("list_deliveries", "GET /api/v1/deliveries", "List what webhooks were told, are to be told, and were not.", service.Admin, (*svc).ListDeliveries).
+		command("webhook deliveries", "payments-alerts --state dead").maybe("webhook").table("deliveries: webhook seq state attempts status error due at"),
+	op("redeliver", "POST /api/v1/webhooks/{key}/redeliver", "Tell a webhook an entry of the audit log again, now.", service.Admin, (*svc).Redeliver).
+		command("webhook redeliver", "payments-alerts 1041 --reason 'the receiver is back'", "key", "seq"),
 }

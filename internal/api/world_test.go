@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/flyballdev/flyball/internal/store"
 )
 
 // The names in a furnished house.
@@ -69,6 +71,11 @@ func furnish(h *house) {
 	h.must("create_metric", fields{"key": "shop.errors", "type": "rate", "better": "lower", "reason": "a test"})
 	h.must("create_metric", fields{"key": "shop.sales", "type": "rate", "better": "higher", "reason": "a test"})
 	h.must("start_rollout", plan(fast))
+	h.must("create_webhook", fields{"key": "ops", "kind": "generic", "url": "http://127.0.0.1:1/hush-path", "secret": "hush-hush-hush-hush", "flags": []string{"shop.*"}, "reason": "a test"})
+	err := h.db.Update(h.t.Context(), func(tx *store.Tx) error { return tx.QueueDelivery("ops", 1, time.Now()) })
+	if err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 var half = fields{"split": fields{"weights": []fields{{"variant": "new", "ppm": 500_000}, {"variant": "old", "ppm": 500_000}}}}
@@ -199,6 +206,19 @@ func useCases(h *house) map[string]useCase {
 		"list_tokens": {in: fields{}, want: map[string]any{"tokens.0.name": "first admin"}},
 		"revoke_token": {in: fields{"id": h.spare(), "reason": "it leaked"}, bumps: audited, action: "token.revoke",
 			want: map[string]any{"name": "spare"}},
+		"create_webhook": {in: fields{"key": "alerts", "kind": "slack", "url": "https://hooks.slack.com/services/T/B/hush", "environments": []string{"production"}, "actions": []string{"rollout.*"}, "reason": "a test"}, bumps: audited, action: "webhook.create",
+			want: map[string]any{"key": "alerts", "host": "hooks.slack.com", "enabled": true, "signed": false, "version": 1.0, "targetSet": 1.0, "url": nil, "secret": nil}},
+		"list_webhooks": {in: fields{}, want: map[string]any{"webhooks.#": 1.0, "webhooks.0.host": "127.0.0.1:1", "webhooks.0.pending": 1.0, "webhooks.0.signed": true}},
+		"get_webhook":   {in: fields{"key": "ops"}, want: map[string]any{"flags.0": "shop.*", "kind": "generic"}},
+		"update_webhook": {in: fields{"key": "ops", "kind": "generic", "url": "http://127.0.0.1:1/another", "enabled": false, "reason": "a test"}, bumps: audited, action: "webhook.update", version: "version",
+			want: map[string]any{"enabled": false, "signed": true, "flags": nil, "version": 2.0, "targetSet": 2.0}},
+		"delete_webhook": {in: fields{"key": "ops", "reason": "the channel is closed"}, bumps: audited, action: "webhook.delete",
+			want: map[string]any{"changed": true}},
+		"test_webhook": {in: fields{"key": "ops", "reason": "a test"}, bumps: audited, action: "webhook.test",
+			want: map[string]any{"delivered": false}},
+		"list_deliveries": {in: fields{"webhook": "ops", "state": "pending"}, want: map[string]any{"deliveries.#": 1.0, "deliveries.0.seq": 1.0, "deliveries.0.attempts": 0.0}},
+		"redeliver": {in: fields{"key": "ops", "seq": 1, "reason": "the receiver is back"}, bumps: audited, action: "webhook.redeliver",
+			want: map[string]any{"state": "pending", "webhook": "ops"}},
 	}
 }
 

@@ -31,11 +31,10 @@ import (
 type Config struct {
 	Listen        string // host:port
 	FlagdListen   string // host:port of flagd's sync protocol, by gRPC; none if empty
-	Data          string // folder of the embedded database
+	Data          string // folder of the embedded database, and of the key of secrets
 	Database      string // postgres://… in place of the embedded one
-	WebhookURL    string // is told of each change
-	WebhookSecret string // signs what it is told
-	WebhookLocal  bool   // the webhook may be at a private address
+	SecretKey     string // seals the secrets of webhooks; empty is one in Data
+	WebhookLocal  bool   // webhooks may be at private addresses
 	PrometheusURL string // is asked for the streams of rollouts; none if empty
 	Log           *slog.Logger
 }
@@ -98,6 +97,16 @@ func (a *App) start(ctx context.Context, c Config) error {
 	}
 	a.onStop("database", func(context.Context) error { return db.Close() })
 
+	seal, err := store.NewSeal(c.SecretKey, c.Data)
+	if err != nil {
+		return err
+	}
+	reach := notify.Public
+	if c.WebhookLocal {
+		reach = notify.Local
+	}
+	teller := notify.New(db, seal, holder(), reach)
+	teller.Fail = func(err error) { a.log.Warn("webhook not told", "error", err) }
 	receiver := ingest.NewReceiver(db)
 	runner := ingest.NewRunner(db, holder())
 	poller, err := streams(c, db, runner)
@@ -108,7 +117,7 @@ func (a *App) start(ctx context.Context, c Config) error {
 		Log: a.log, Judgeable: func(plan flyball.RolloutPlan, metrics []flyball.Metric) error {
 			return errors.Join(ingest.Supported(plan, metrics), poller.Reaches(plan, metrics))
 		},
-		Changed: runner.Wake,
+		Changed: runner.Wake, Seal: seal, Tell: teller.Tell,
 		Evidence: func(ctx context.Context, id string) (flyball.Evidence, bool, error) {
 			return runner.Evidence(ctx, id, time.Now())
 		},
@@ -141,13 +150,7 @@ func (a *App) start(ctx context.Context, c Config) error {
 	a.run("judge", func(ctx context.Context) { runner.Run(ctx) })
 	a.run("stream poller", poller.Run)
 	a.run("rollout controller", controller.Run)
-	if c.WebhookURL != "" {
-		follower, err := webhook(c, svc, runner, a.log)
-		if err != nil {
-			return err
-		}
-		a.run("webhook", follower.Run)
-	}
+	a.run("teller", teller.Run)
 
 	handler := api.New(api.Options{Service: svc, Receiver: receiver, Log: a.log, Dashboard: dashboard.Handler()})
 	a.server = api.HTTPServer(handler)
@@ -220,26 +223,4 @@ func streams(c Config, db *store.DB, runner *ingest.Runner) (*ingest.Poller, err
 	}
 	client, err := prometheus.New(c.PrometheusURL)
 	return ingest.NewPoller(db, runner, client), err
-}
-
-// webhook returns what tells the configured URL of each change. Of several
-// processes, the one that is the judge tells.
-func webhook(c Config, svc *service.Service, runner *ingest.Runner, log *slog.Logger) (*notify.Follower, error) {
-	reach := notify.Public
-	if c.WebhookLocal {
-		reach = notify.Local
-	}
-	f := &notify.Follower{
-		URL: c.WebhookURL, Secret: c.WebhookSecret, Client: notify.NewClient(reach),
-		Load: svc.Told, Save: svc.SetTold,
-		Source: func(ctx context.Context, after int64, limit int) ([]flyball.AuditEntry, error) {
-			if _, ok := runner.Fence(); !ok {
-				return nil, nil
-			}
-			found, err := svc.ListAudit(service.AsController(ctx), service.ListAudit{After: after, Limit: limit})
-			return found.Entries, err
-		},
-		Fail: func(err error) { log.Warn("webhook not told", "error", err) },
-	}
-	return f, f.Validate()
 }

@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"strconv"
 
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/store"
@@ -86,33 +85,4 @@ func (p Principal) sees(e flyball.AuditEntry) bool {
 		}
 	}
 	return p.may(e.Subject) == nil
-}
-
-// told is the setting that keeps how far the webhook has come.
-const told = "webhook"
-
-// Told returns the last audit entry that the webhook was told; at first, the
-// last one there is, since history is not news.
-func (s *Service) Told(ctx context.Context) (seq int64, err error) {
-	err = s.db.View(ctx, func(tx *store.Tx) error {
-		text, found, err := tx.Setting(told)
-		if err != nil {
-			return err
-		}
-		if found {
-			seq, err = strconv.ParseInt(text, 10, 64)
-			return err
-		}
-		last, err := tx.Audit(store.AuditFilter{Limit: 1})
-		if len(last) > 0 {
-			seq = last[0].Seq
-		}
-		return err
-	})
-	return seq, err
-}
-
-// SetTold keeps how far the webhook has come.
-func (s *Service) SetTold(ctx context.Context, seq int64) error {
-	return s.db.Update(ctx, func(tx *store.Tx) error { return tx.PutSetting(told, strconv.FormatInt(seq, 10)) })
 }

@@ -24,6 +24,8 @@ type Service struct {
 	changed   func()
 	evidence  func(context.Context, string) (flyball.Evidence, bool, error)
 	fleet     func(ctx context.Context, environment string, head flyball.RulesetID) (flyball.Fleet, error)
+	seal      *store.Seal
+	tell      func(ctx context.Context, webhook string, e flyball.AuditEntry) (status int, err error)
 
 	mu        sync.Mutex // guards heads; publishing only
 	heads     map[string]*Published
@@ -44,6 +46,11 @@ type Options struct {
 	Evidence func(ctx context.Context, rollout string) (flyball.Evidence, bool, error)
 	// Fleet tells how far an environment's instances have come; nil sees none.
 	Fleet func(ctx context.Context, environment string, head flyball.RulesetID) (flyball.Fleet, error)
+	// Seal keeps the secrets of webhooks; without one none can be made.
+	Seal *store.Seal
+	// Tell tells a webhook something at once, past its queue, and returns the
+	// status of its answer; nil tells nothing.
+	Tell func(ctx context.Context, webhook string, e flyball.AuditEntry) (status int, err error)
 }
 
 // New returns a service on db, with the ruleset of every environment compiled
@@ -51,6 +58,7 @@ type Options struct {
 func New(ctx context.Context, db *store.DB, opts Options) (*Service, error) {
 	s := &Service{
 		db: db, log: opts.Log, judgeable: opts.Judgeable, changed: opts.Changed, evidence: opts.Evidence, fleet: opts.Fleet,
+		seal: opts.Seal, tell: opts.Tell,
 		heads: map[string]*Published{}, published: make(chan struct{}), tokens: newTokenCache(),
 	}
 	if s.log == nil {

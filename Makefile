@@ -15,7 +15,7 @@ UNDISTURBED := ./eval ./provider ./internal/stats ./internal/ingest
 # Folders whose tests run in Node: a real browser, and OpenFeature's own clients.
 NODE_TESTS := dashboard internal/api/testdata/ofrep
 
-.PHONY: build demo test check deps bench bench-eval bench-server bench-stream nightly fuzz fmt clean
+.PHONY: build demo test check deps bench bench-eval bench-server bench-stream bench-judge nightly fuzz fmt clean
 
 build: ## one static binary
 	$(GO) build -o $(BIN) ./cmd/flyball
@@ -51,6 +51,9 @@ bench-server: build ## remote evaluation, beside bare net/http: 1 minute
 
 bench-stream: build ## how changes reach 10,000 clients: 2 minutes
 	$(GO) -C bench run ./stream -flyball ../$(BIN) $(ARGS)
+
+bench-judge: ## how soon rules stop a bad rollout, beside others': 4 minutes
+	$(GO) -C bench run ./judge $(ARGS)
 
 nightly: deps ## everything at full length
 	FLYBALL_NIGHTLY=1 $(GO) test -timeout 60m ./...

@@ -63,8 +63,16 @@ type Labels struct {
 // The factors, on top of the margin, that Labels looks for. The sixth of the
 // second is not used, and as a factor 1 never moves.
 var (
-	gridAbove = Alternatives{1.2, 1.4, 1.8, 3, 8, 25}
+	gridAbove = Alternatives{1.2, 1.45, 2.1, 4, 8, 20}
 	gridBelow = Alternatives{0.85, 0.7, 0.5, 0.3, 0.1, 1}
+)
+
+// How the mass is spread over gridAbove, at the start and later: great harm, of
+// which each failure tells most and the time is shortest, has more of it. Grid and
+// weights only tune how soon a harm is found; docs/detection.md tells what was tried.
+var (
+	weightsAtStart = Alternatives{1, 1, 1, 1, 1, 2.2}
+	weightsLater   = Alternatives{1, 1, 1, 1, 1, 1.6}
 )
 
 // NewLabels returns the breaker of a rate with the relative margin m.
@@ -72,7 +80,9 @@ func NewLabels(m Margin, s Schedule) Labels {
 	if m.HigherIsBetter {
 		return Labels{Breaker: NewBreaker(5, s), Ratio: m.Ratio(), Grid: gridBelow}
 	}
-	return Labels{Breaker: NewBreaker(6, s), Ratio: m.Ratio(), Grid: gridAbove}
+	l := Labels{Breaker: NewBreaker(6, s), Ratio: m.Ratio(), Grid: gridAbove}
+	l.weigh(weightsAtStart, weightsLater)
+	return l
 }
 
 // Observe counts a batch that ended at t, in seconds since the rollout's start.

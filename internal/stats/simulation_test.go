@@ -74,7 +74,9 @@ func TestDetectionDelay(t *testing.T) {
 		early := 0
 		for i := range n {
 			c := canary{share: 0.05, healthy: 0.01, broken: tt.broken, change: tt.change, end: tt.change + 86400}
-			at, ok := c.trip(seedOf(seed, i), NewLabels(Margin{Relative: 0.05}, NewSchedule(1, 0)))
+			l := NewLabels(Margin{Relative: 0.05}, NewSchedule(1, 0))
+			l.Limit = 1 / BreakerAlpha
+			at, ok := c.trip(seedOf(seed, i), l)
 			switch {
 			case !ok:
 				t.Errorf("run %d of %+v never tripped (seed %d)", i, tt, seed)

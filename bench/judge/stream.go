@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 )
 
@@ -59,6 +60,9 @@ func (s service) run(seed uint64, watchers []watcher) []float64 {
 	for i := range stops {
 		stops[i] = math.Inf(1)
 	}
+	// What nobody looks at need not be shown.
+	treated := slices.ContainsFunc(watchers, func(v watcher) bool { return v.treated != nil })
+	sliced := slices.ContainsFunc(watchers, func(v watcher) bool { return v.slice != nil })
 	drawn := s.Share + (1-s.Share)*s.Healthy
 	next := func() float64 { return 1 + math.Floor(r.ExpFloat64()/-math.Log1p(-drawn)) }
 	perWindow := math.Round(s.Rate * window)
@@ -89,11 +93,15 @@ func (s service) run(seed uint64, watchers []watcher) []float64 {
 			}
 			failed := r.Float64() < p
 			slice.count(1, failed)
-			each(when, func(v *watcher) bool { return v.treated != nil && v.treated(when, failed) })
+			if treated {
+				each(when, func(v *watcher) bool { return v.treated != nil && v.treated(when, failed) })
+			}
 		}
 		slice.n[0] = perWindow - slice.n[1]
 		batch.add(&slice)
-		each(t, func(v *watcher) bool { return v.slice != nil && v.slice(t, &slice) })
+		if sliced {
+			each(t, func(v *watcher) bool { return v.slice != nil && v.slice(t, &slice) })
+		}
 		whole := w%perSecond == 0
 		if !whole && slice.x[0]+slice.x[1] == 0 {
 			continue

@@ -467,6 +467,28 @@ func TestNonInferiorityOfAConversion(t *testing.T) {
 	}
 }
 
+// When all but a twentieth are treated it is the same test the other way about.
+func TestAHoldbackIsWatched(t *testing.T) {
+	const seed = 112
+	n := runs(1000, 300)
+	for _, limit := range []float64{0, 1 / BreakerAlpha} {
+		tripped, found := 0, 0
+		for i := range n {
+			for rate, k := range map[float64]*int{0.0105: &tripped, 0.03: &found} {
+				l := NewLabels(Margin{Relative: 0.05}, NewSchedule(1, 0))
+				l.Limit = limit
+				if _, ok := (canary{share: 0.95, healthy: 0.01, broken: rate, end: 600}).trip(seedOf(seed, i), l); ok {
+					*k++
+				}
+			}
+		}
+		checkFalse(t, seed, n, tripped, BreakerAlpha)
+		if found < n*95/100 {
+			t.Errorf("three times the errors found in %d of %d within ten minutes (seed %d)", found, n, seed)
+		}
+	}
+}
+
 // The interval of the rate ratio covers the truth at all times together.
 func TestRateRatioCovers(t *testing.T) {
 	const seed = 111

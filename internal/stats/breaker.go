@@ -49,7 +49,7 @@ type Alternatives [6]float64
 // well as what broke after a healthy hour. E plus the mass not yet spent is a
 // non-negative supermartingale that begins at 1 (Shin, Ramdas and Rinaldo,
 // "E-detectors", 2023), so P(E ever reaches 1/α) ≤ α if no harm is beyond the
-// margin at any time.
+// margin at any time: [exact] if each ratio has expectation at most 1 given the past.
 type Breaker struct {
 	Schedule Schedule     `json:"schedule"`
 	Weights  Alternatives `json:"weights"` // sum to 1

@@ -49,7 +49,7 @@ func (e Events) trials() bool {
 // leave it cold.
 //
 // Null: the ratio is never beyond Ratio. Alternatives: Ratio · Grid[k]. The
-// guarantee is exact for any baseline and any allocation that does not foresee
+// guarantee is [exact] for any baseline and any allocation that does not foresee
 // the labels (Lindon and Malek, "Anytime-valid inference for multinomial count
 // data", 2022); on first events of units it is the safe logrank test (ter
 // Schure, Pérez-Ortiz, Ly and Grünwald, 2020).

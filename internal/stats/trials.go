@@ -41,7 +41,7 @@ type factors struct{ treatment, control, none Alternatives }
 // alternative: that which solves π(1−p)(rp−t) + (1−π)(1−rp)(p−c) = 0. The null "the
 // treatment's rate is at most r times control's, whatever that is" is a convex set
 // of laws of one trial, so that this ratio has expectation at most 1 under all of
-// them, exactly and for any c (Grünwald, de Heide and Koolen, "Safe testing", 2024;
+// them, [exact], and for any c (Grünwald, de Heide and Koolen, "Safe testing", 2024;
 // Turner, Ly and Grünwald, "Generic E-variables for exact sequential k-sample
 // tests", 2024). Over the trials of a batch it is so too, whether π was the chance of
 // each to be treated or is the share that was. Where c is small it is the label

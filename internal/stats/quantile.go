@@ -8,9 +8,9 @@ import "math"
 // one of the treatment that exceeds (1+d)·c + δ. By the margin alone the treatment
 // exceeds no more often than control, and [Labels] with ratio 1 watches that.
 //
-// Null: (x_T − δ)/(1+d) is stochastically not above x_C. The guarantee is exact for
+// Null: (x_T − δ)/(1+d) is stochastically not above x_C. The guarantee is [exact] for
 // any c that was fixed before the window, however good; for the weaker null "the
-// quantile is within the margin" it holds as c comes near to control's quantile.
+// quantile is within the margin" it is [asymptotic], as c comes near to control's quantile.
 // Where higher is better the events are below c and (1−d)·c − δ instead.
 //
 // Feed observations with Add and end each judging window with Close. Both arms'
@@ -147,7 +147,7 @@ func quantileRanks(q, n, alpha, opt float64) (low, high float64) {
 
 // ProportionInterval returns bounds of the chance of success that hold at all
 // times together with probability 1 − alpha, tightest at opt trials: the
-// beta-binomial confidence sequence of Howard et al. (2021), exact for
+// beta-binomial confidence sequence of Howard et al. (2021), [exact] for
 // independent trials.
 func ProportionInterval(successes, trials, alpha, opt float64) (Interval, bool) {
 	if !(trials > 0 && successes >= 0 && successes <= trials && trials <= MaxValue && alpha > 0 && alpha < 1 && opt > 0) {

@@ -71,7 +71,7 @@ func (s Sketch) Quantile(q float64) float64 {
 // which hold at all times together with probability 1 − alpha: the quantile
 // confidence sequence of Howard and Ramdas ("Sequential estimation of quantiles",
 // 2022), tightest when there are opt values. The ranks between which it must lie
-// are exact for independent values; what is told is widened by the sketch's 1 %.
+// are [exact] for independent values; what is told is widened by the sketch's 1 %.
 // It is false while one of the bounds would be beyond all values.
 func (s Sketch) Interval(q, alpha, opt float64) (Interval, bool) {
 	n := s.Count()

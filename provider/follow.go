@@ -241,9 +241,9 @@ func (p *Provider) take(ctx context.Context, e event, again bool) error {
 			return err
 		}
 	case "patch":
-		doc, err := p.rules.Current().Patch(e.data)
+		change, err := eval.DecodePatch(e.data)
 		if err == nil {
-			err = p.apply(doc)
+			err = p.applyPatch(change)
 		}
 		if err != nil { // it is of a ruleset that we do not have, or cannot be read: the whole one will do
 			if err := p.poll(ctx); err != nil {

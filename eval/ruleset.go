@@ -106,10 +106,22 @@ func (rs *Ruleset) Flag(key string) *flyball.RulesetFlag {
 	return nil
 }
 
+// Segment returns the definition in force of a segment, which must not be
+// changed; nil if there is no such segment.
+func (rs *Ruleset) Segment(key string) *flyball.Segment {
+	if s := rs.segments[key]; s != nil {
+		return s.def
+	}
+	return nil
+}
+
 // Document returns the definitions in force, by key: what was compiled, save
 // for those that [Update] could not and kept. It shares them with the ruleset.
 func (rs *Ruleset) Document() flyball.Ruleset {
-	doc := flyball.Ruleset{Environment: rs.environment, Epoch: rs.id.Epoch, Version: rs.id.Version}
+	doc := flyball.Ruleset{
+		Environment: rs.environment, Epoch: rs.id.Epoch, Version: rs.id.Version,
+		Flags: make([]flyball.RulesetFlag, 0, len(rs.flags)), Segments: make([]flyball.Segment, 0, len(rs.segments)),
+	}
 	for _, key := range rs.Keys() {
 		doc.Flags = append(doc.Flags, *rs.flags[key].def)
 	}

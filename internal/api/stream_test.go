@@ -56,13 +56,13 @@ func (h *house) stream(token string, headers ...string) *stream {
 	return s
 }
 
-func (s *stream) read(body io.Reader) {
+func (s *stream) read(body io.Reader) error {
 	defer close(s.events)
 	r := bufio.NewReader(body)
 	for e := (event{}); ; {
 		line, err := r.ReadString('\n')
 		if err != nil {
-			return
+			return err
 		}
 		field, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
 		value = strings.TrimPrefix(value, " ")

@@ -2,7 +2,6 @@ package service
 
 import (
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -210,12 +209,4 @@ func delta(before, next []part) (changed []json.RawMessage, removed []string) {
 		}
 	}
 	return changed, removed
-}
-
-func zip(data []byte) []byte {
-	var b bytes.Buffer
-	w, _ := gzip.NewWriterLevel(&b, gzip.BestSpeed) // the level is one that there is
-	w.Write(data)                                   // to memory, which does not fail
-	w.Close()
-	return b.Bytes()
 }

@@ -23,22 +23,28 @@ type Published struct {
 	mu     sync.Mutex
 	before *encoded         // the one it superseded, until that is no longer needed for a patch
 	views  map[string]*View // by glob set, encoded once
-	kept   map[string]any   // what surfaces keep with it
+	keep
+}
+
+// A keep is what surfaces keep with a ruleset, or a view of it.
+type keep struct {
+	mu   sync.Mutex
+	kept map[string]any
 }
 
 // Keep returns what make made when it was first asked for under a name. It is
 // forgotten with the ruleset. Few names are used: one for each class of tokens.
-func (p *Published) Keep(name string, make func() any) any {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if kept, ok := p.kept[name]; ok {
+func (k *keep) Keep(name string, make func() any) any {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if kept, ok := k.kept[name]; ok {
 		return kept
 	}
-	if p.kept == nil {
-		p.kept = map[string]any{}
+	if k.kept == nil {
+		k.kept = map[string]any{}
 	}
 	kept := make()
-	p.kept[name] = kept
+	k.kept[name] = kept
 	return kept
 }
 
@@ -58,8 +64,8 @@ type View struct {
 	From  flyball.RulesetID // the version that Patch applies to
 	Patch []byte            // what changed since From; nil if there is no patch
 
-	whole func() []byte
-	gzip  func() []byte
+	whole, deflated, deflatedPatch func() []byte
+	keep
 }
 
 // JSON returns the whole ruleset as JSON, Gzip the same compressed. Both are
@@ -67,7 +73,16 @@ type View struct {
 func (v *View) JSON() []byte { return v.whole() }
 
 // Gzip is described at [View.JSON].
-func (v *View) Gzip() []byte { return v.gzip() }
+func (v *View) Gzip() []byte {
+	return v.Keep("gzip", func() any { return Gzip(v.whole(), v.deflated()) }).([]byte)
+}
+
+// Deflated returns JSON, and DeflatedPatch returns Patch, as a piece of any
+// deflate stream, made when somebody first asks.
+func (v *View) Deflated() []byte { return v.deflated() }
+
+// DeflatedPatch is described at [View.Deflated].
+func (v *View) DeflatedPatch() []byte { return v.deflatedPatch() }
 
 // ETag is the view's entity tag, which is also its id in a stream.
 func (v *View) ETag() string { return fmt.Sprintf("%d.%d", v.ID.Epoch, v.ID.Version) }
@@ -75,7 +90,10 @@ func (v *View) ETag() string { return fmt.Sprintf("%d.%d", v.ID.Epoch, v.ID.Vers
 // View returns the ruleset as a set of flag globs sees it: the flags that
 // match, with the prerequisites and segments that they need.
 func (p *Published) View(globs []string) (*View, error) {
-	key := strings.Join(sortedGlobs(globs), " ")
+	key := ""
+	if len(globs) > 0 {
+		key = strings.Join(sortedGlobs(globs), " ")
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if v := p.views[key]; v != nil {
@@ -83,7 +101,8 @@ func (p *Published) View(globs []string) (*View, error) {
 	}
 	seen := p.encoded.narrow(globs)
 	v := &View{ID: p.ID(), whole: sync.OnceValue(seen.json)}
-	v.gzip = sync.OnceValue(func() []byte { return zip(v.whole()) })
+	v.deflated = sync.OnceValue(func() []byte { return Deflate(v.whole()) })
+	v.deflatedPatch = sync.OnceValue(func() []byte { return Deflate(v.Patch) })
 	if p.before != nil {
 		var err error
 		v.From = p.before.id

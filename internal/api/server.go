@@ -32,6 +32,7 @@ type Server struct {
 	handler  http.Handler
 	streams  gate
 	held     holding
+	watch    watch
 	drain    chan struct{} // closed when the server is about to stop
 	drained  sync.Once
 	pace     pace
@@ -53,6 +54,7 @@ func New(o Options) *Server {
 		service: o.Service, receiver: o.Receiver, log: o.Log, drain: make(chan struct{}), pace: usual, metrics: newMetrics(),
 		streams: gate{all: maxStreams, perToken: maxStreamsPerToken, perAddress: maxStreamsPerAddress},
 	}
+	s.watch.good = o.Service.TokenGood
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -129,19 +131,14 @@ func (s *Server) route(mux *http.ServeMux, pattern string, p policy, h http.Hand
 // authenticate reads the token of a request, in either of the two headers that
 // OFREP allows.
 func (s *Server) authenticate(r *http.Request) (service.Principal, error) {
-	secret := secretOf(r)
-	if secret == "" {
-		return service.Principal{}, flyball.Errorf(flyball.Unauthenticated, "no token: send one as \"Authorization: Bearer fb_…\"")
-	}
-	return s.service.Authenticate(r.Context(), secret)
-}
-
-func secretOf(r *http.Request) string {
 	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		secret = r.Header.Get("X-API-Key")
 	}
-	return secret
+	if secret == "" {
+		return service.Principal{}, flyball.Errorf(flyball.Unauthenticated, "no token: send one as \"Authorization: Bearer fb_…\"")
+	}
+	return s.service.Authenticate(r.Context(), secret)
 }
 
 type requestKey struct{}

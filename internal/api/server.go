@@ -31,6 +31,8 @@ type Server struct {
 	log      *slog.Logger
 	handler  http.Handler
 	streams  gate
+	held     holding
+	watch    watch
 	drain    chan struct{} // closed when the server is about to stop
 	drained  sync.Once
 	pace     pace
@@ -52,6 +54,7 @@ func New(o Options) *Server {
 		service: o.Service, receiver: o.Receiver, log: o.Log, drain: make(chan struct{}), pace: usual, metrics: newMetrics(),
 		streams: gate{all: maxStreams, perToken: maxStreamsPerToken, perAddress: maxStreamsPerAddress},
 	}
+	s.watch.good = o.Service.TokenGood
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -218,6 +218,16 @@ func (k knownToken) live(now time.Time) bool {
 		(k.token.ExpiresAt == nil || now.Before(k.token.ExpiresAt.Time))
 }
 
+// TokenGood says whether a token, named by its id, still opens anything. Its
+// error is Unauthenticated if not.
+func (s *Service) TokenGood(ctx context.Context, id string) error {
+	known, err := s.tokens.find(ctx, id, s.db)
+	if flyball.CodeOf(err) == flyball.NotFound || err == nil && !known.live(time.Now()) {
+		return flyball.Errorf(flyball.Unauthenticated, "the token is expired or revoked")
+	}
+	return err
+}
+
 // A tokenCache spares a database read for each request. What another node
 // revokes is honoured within tokenFresh.
 type tokenCache struct {

@@ -45,6 +45,14 @@ func compileAttribute(path string) attribute {
 	return attribute{unit: unit, tag: tagOf(parts[0]), name: parts[0], rest: parts[1:]}
 }
 
+func (a *attribute) attributes(names map[string]bool) {
+	if a.unit {
+		names[flyball.AttributeTargetingKey] = true
+	} else {
+		names[a.name] = true
+	}
+}
+
 // tests holds each test of a ruleset once. Flags tend to ask the same things,
 // and what they share stays in the processor's cache.
 type tests map[string]*test

@@ -13,6 +13,7 @@ type Principal struct {
 	Kind        flyball.TokenKind
 	Environment string   // sdk and client tokens: the one that they open
 	Flags       []string // globs of the flags that it may touch; all if empty
+	Class       string   // of an sdk or client token: those of one class see the same of an environment
 	Request     string   // the id of the request
 }
 

@@ -40,7 +40,7 @@ type piece struct {
 type answerable struct {
 	key   string
 	flag  *eval.Flag
-	plain bool    // nothing of rules and rollouts is told
+	plain bool     // nothing of rules and rollouts is told
 	fixed *encoded // the answer whatever the context, if there is one
 	mu    sync.Mutex
 	known atomic.Pointer[map[*flyball.Resolution]*encoded]

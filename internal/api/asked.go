@@ -32,7 +32,7 @@ type ofrepRequest struct {
 type asked struct {
 	context eval.Context
 	written []attribute // as far as any answer can depend on them
-	whole   []byte      // what the tag of an answer is made of: one for each context
+	whole   []byte      // what the tag of an answer is made of, one for each context, once it is spelled
 	buffer  []byte      // for the body, and then for whatever is put together
 	key     []byte      // the scratch paper of bulk answers, with the two that follow
 	numbers []byte
@@ -98,7 +98,6 @@ func (a *asked) parse(body []byte, reads map[string]bool) error {
 		return nil
 	}
 	if a.quick(string(body)) {
-		a.spell()
 		return nil
 	}
 	return a.thorough(body, reads)
@@ -138,11 +137,13 @@ func (a *asked) thorough(body []byte, reads map[string]bool) error {
 	return nil
 }
 
-// spell writes the whole context down, in the order of the names. What was given
-// twice stays in its order.
+// spell writes the whole context down, in the order of the names, if it was read
+// quickly. What was given twice stays in its order.
 func (a *asked) spell() {
+	if len(a.whole) > 0 {
+		return
+	}
 	slices.SortStableFunc(a.written, func(x, y attribute) int { return cmp.Compare(x.name, y.name) })
-	a.whole = a.whole[:0]
 	for i := range a.written {
 		a.whole = appendText(appendText(a.whole, a.written[i].name), a.written[i].json)
 	}
@@ -278,7 +279,10 @@ type parser struct {
 }
 
 func (p *parser) space() {
-	for p.at < len(p.text) && strings.IndexByte(" \t\r\n", p.text[p.at]) >= 0 {
+	for p.at < len(p.text) {
+		if c := p.text[p.at]; c != ' ' && c != '\n' && c != '\t' && c != '\r' {
+			return
+		}
 		p.at++
 	}
 }
@@ -350,34 +354,40 @@ func (p *parser) escaped() (s string, ok bool) {
 // it has neither fraction nor exponent.
 func (p *parser) number() (text string, whole bool) {
 	from := p.at
-	p.accept("-", 1)
-	if p.accept("0", 1) == 0 && p.accept(digits, len(p.text)) == 0 {
+	p.accept('-', '-')
+	if !p.accept('0', '0') && !p.digits() {
 		return "", false
 	}
 	whole = true
-	if p.accept(".", 1) > 0 {
-		if whole = false; p.accept(digits, len(p.text)) == 0 {
+	if p.accept('.', '.') {
+		if whole = false; !p.digits() {
 			return "", false
 		}
 	}
-	if p.accept("eE", 1) > 0 {
+	if p.accept('e', 'E') {
 		whole = false
-		p.accept("+-", 1)
-		if p.accept(digits, len(p.text)) == 0 {
+		p.accept('+', '-')
+		if !p.digits() {
 			return "", false
 		}
 	}
 	return p.text[from:p.at], whole
 }
 
-const digits = "0123456789"
+// accept goes on after either of two bytes, and says whether one was there.
+func (p *parser) accept(a, b byte) bool {
+	if c := p.peek(); p.at < len(p.text) && (c == a || c == b) {
+		p.at++
+		return true
+	}
+	return false
+}
 
-// accept goes on over at most some bytes that are of a kind, and returns how
-// many they were.
-func (p *parser) accept(kind string, most int) int {
+// digits goes on after any digits, and says whether there were some.
+func (p *parser) digits() bool {
 	from := p.at
-	for p.at < len(p.text) && p.at-from < most && strings.IndexByte(kind, p.text[p.at]) >= 0 {
+	for p.at < len(p.text) && p.text[p.at]-'0' <= 9 {
 		p.at++
 	}
-	return p.at - from
+	return p.at > from
 }

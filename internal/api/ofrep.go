@@ -106,6 +106,7 @@ func (s *Server) ofrepBulk(w http.ResponseWriter, r *http.Request, p *service.Pr
 		return
 	}
 	defer in.release()
+	in.spell()
 	h, era := w.Header(), all.era(now)
 	tag := bulkTag(in, head.ID(), era, now)
 	h["Etag"] = []string{tag}

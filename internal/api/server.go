@@ -59,9 +59,7 @@ func New(o Options) *Server {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	var first [8]byte
-	rand.Read(first[:])
-	s.naming.first = binary.NativeEndian.Uint64(first[:])
+	s.naming.start()
 	mux := http.NewServeMux()
 	for _, op := range operations {
 		s.route(mux, op.Method+" "+op.Path, policy{access: op.Access}, op.serve(s.service))
@@ -122,12 +120,12 @@ func (s *Server) door(pattern string, p policy) *door {
 func (d *door) observe(start time.Time) { d.took.Observe(time.Since(start).Seconds()) }
 
 // admit says who makes a request, if they may come in.
-func (s *Server) admit(d *door, w http.ResponseWriter, r *http.Request) (service.Principal, error) {
+func (s *Server) admit(d *door, w http.ResponseWriter, r *http.Request) (*service.Principal, error) {
 	if d.forPages {
 		allowOrigin(w)
 	}
 	if d.public {
-		return service.Principal{}, nil
+		return nil, nil
 	}
 	p, err := s.authenticate(r)
 	if err == nil {
@@ -141,12 +139,13 @@ func (s *Server) route(mux *http.ServeMux, pattern string, p policy, h http.Hand
 	d := s.door(pattern, p)
 	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		defer d.observe(time.Now())
-		principal, err := s.admit(d, w, r)
+		known, err := s.admit(d, w, r)
 		if err != nil {
 			writeProblem(w, r, err)
 			return
 		}
 		if !d.public {
+			principal := *known
 			principal.Request = requestOf(r).id
 			r = r.WithContext(service.WithPrincipal(r.Context(), principal))
 		}
@@ -166,7 +165,7 @@ func (s *Server) evaluation(mux *http.ServeMux, path string, h func(http.Respons
 			s.refuse(w, r, err)
 			return
 		}
-		h(w, r, &p, key)
+		h(w, r, p, key)
 	}
 	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) { enter(w, r, r.PathValue("key")) })
 	return enter
@@ -216,15 +215,24 @@ func (s *Server) named(r *http.Request, id string) *http.Request {
 
 // authenticate reads the token of a request, in either of the two headers that
 // OFREP allows.
-func (s *Server) authenticate(r *http.Request) (service.Principal, error) {
-	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+func (s *Server) authenticate(r *http.Request) (*service.Principal, error) {
+	scheme, secret, _ := strings.Cut(first(r.Header["Authorization"]), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		secret = r.Header.Get("X-API-Key")
 	}
 	if secret == "" {
-		return service.Principal{}, flyball.Errorf(flyball.Unauthenticated, "no token: send one as \"Authorization: Bearer fb_…\"")
+		return nil, flyball.Errorf(flyball.Unauthenticated, "no token: send one as \"Authorization: Bearer fb_…\"")
 	}
 	return s.service.Authenticate(r.Context(), secret)
+}
+
+// first is what Header.Get makes of a header whose name is known to be written
+// as net/http does.
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
 }
 
 type requestKey struct{}
@@ -244,6 +252,12 @@ func requestOf(r *http.Request) request {
 type naming struct {
 	first uint64 // nobody knows it
 	n     atomic.Uint64
+}
+
+func (n *naming) start() {
+	var b [8]byte
+	rand.Read(b[:])
+	n.first = binary.NativeEndian.Uint64(b[:])
 }
 
 // next returns sixteen hexadecimal digits: a number, and all of its bits mixed,
@@ -273,7 +287,7 @@ func sane(id string) bool {
 // ServeHTTP answers a request. A panic is a fault of ours, and ends this
 // request only.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id := r.Header.Get("X-Request-Id")
+	id := first(r.Header["X-Request-Id"])
 	if !sane(id) {
 		id = s.naming.next()
 	}
@@ -362,4 +376,3 @@ func newMetrics() *metrics {
 	m.registry.MustRegister(m.requests, m.streams, m.batches)
 	return m
 }
-

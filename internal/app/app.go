@@ -148,7 +148,7 @@ func (a *App) start(ctx context.Context, c Config) error {
 		return nil
 	})
 	go func() {
-		if err := a.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := a.server.Serve(api.Sparing(listener)); !errors.Is(err, http.ErrServerClosed) {
 			a.failed <- fmt.Errorf("serve: %w", err)
 		}
 	}()

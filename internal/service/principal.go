@@ -54,7 +54,7 @@ func AsController(ctx context.Context) context.Context { return WithPrincipal(ct
 // Allow says whether a principal has an access at all. It is the seam where
 // roles, envelopes and policy come to stand; what it grants, may still
 // narrows to environments and flags.
-func Allow(p Principal, access Access) error {
+func Allow(p *Principal, access Access) error {
 	switch access {
 	case SDK:
 		if p.Kind == flyball.TokenSDK {

@@ -187,7 +187,7 @@ func (s *Service) RevokeToken(ctx context.Context, in RevokeToken) (out flyball.
 // takes.
 func idIn(secret string) (id string, ok bool) {
 	rest, ok := strings.CutPrefix(secret, "fb_")
-	if !ok || len(secret) > 200 {
+	if !ok || len(secret) > maxSecret {
 		return "", false
 	}
 	_, rest, _ = strings.Cut(rest, "_")
@@ -203,24 +203,30 @@ func idIn(secret string) (id string, ok bool) {
 	return id, true
 }
 
-// Authenticate returns who sends a token. Its error is Unauthenticated for
-// every token that is not good, and tells no more.
-func (s *Service) Authenticate(ctx context.Context, secret string) (Principal, error) {
+// maxSecret is how many bytes a token may have; ours have half of it.
+const maxSecret = 200
+
+// Authenticate returns who sends a token; the principal is shared, and must not
+// be changed. The error is Unauthenticated for every token that is not good, and
+// tells no more.
+func (s *Service) Authenticate(ctx context.Context, secret string) (*Principal, error) {
 	id, ok := idIn(secret)
 	if !ok {
-		return Principal{}, badToken()
+		return nil, badToken()
 	}
 	known, err := s.tokens.find(ctx, id, s.db)
-	switch {
-	case flyball.CodeOf(err) == flyball.NotFound:
-		return Principal{}, badToken()
-	case err != nil:
-		return Principal{}, err
+	if err != nil {
+		if flyball.CodeOf(err) == flyball.NotFound {
+			err = badToken()
+		}
+		return nil, err
 	}
-	if sum := sha256.Sum256([]byte(secret)); subtle.ConstantTimeCompare(known.hash, sum[:]) != 1 || !known.live() {
-		return Principal{}, badToken()
+	var text [maxSecret]byte
+	sum := sha256.Sum256(text[:copy(text[:], secret)])
+	if subtle.ConstantTimeCompare(known.hash, sum[:]) != 1 || !known.live() {
+		return nil, badToken()
 	}
-	return known.principal, nil
+	return &known.principal, nil
 }
 
 func badToken() error {

@@ -45,13 +45,17 @@ var askedPool = sync.Pool{New: func() any { return new(asked) }}
 // release gives a back. Its memory stays bounded: a large one is left to the
 // garbage collector.
 func (a *asked) release() {
+	a.empty()
+	if cap(a.buffer) <= maxBuffer {
+		askedPool.Put(a)
+	}
+}
+
+func (a *asked) empty() {
 	a.context.Reset("")
 	clear(a.written)
 	clear(a.met)
 	a.written, a.met, a.whole = a.written[:0], a.met[:0], a.whole[:0]
-	if cap(a.buffer) <= maxBuffer {
-		askedPool.Put(a)
-	}
 }
 
 // maxBuffer is how large a buffer may be that is kept for the next request.
@@ -175,10 +179,8 @@ const maxQuick = 64
 // object or a list, and nothing else. It says false, and that means nothing, for
 // all other bodies: those that are wrong, and those that are only unusual. Names
 // count as they are spelled, so that {"Context": …}, which encoding/json takes
-// too, is unusual.
+// too, is unusual. Before, a is as a new one.
 func (a *asked) quick(body string) bool {
-	a.context.Reset("")
-	a.written = a.written[:0]
 	p := parser{text: body}
 	if !p.next('{') {
 		return false

@@ -55,6 +55,7 @@ func FuzzContext(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		want, wantErr := slowly(body)
 		given := bytes.Clone(body)
+		in.empty()
 		quick := in.quick(string(body))
 		if quick {
 			if wantErr != nil {
@@ -70,7 +71,7 @@ func FuzzContext(f *testing.F) {
 				names[name] = true
 			}
 		}
-		in.whole = in.whole[:0]
+		in.empty()
 		err := in.parse(body, names)
 		if (err == nil) != (wantErr == nil) || err != nil && err.Error() != wantErr.Error() {
 			t.Fatalf("%q: %v, want %v", body, err, wantErr)
@@ -180,7 +181,7 @@ func TestEachContextIsWrittenDownInItsOwnWay(t *testing.T) {
 func TestAContextIsAnotherOneEachTime(t *testing.T) {
 	in := new(asked)
 	for _, body := range []string{many(64), `{"context":{"a":{"b":1},"targetingKey":"u"}}`, `{"context":{"z":1}}`} {
-		in.whole = nil
+		in.empty()
 		if err := in.parse([]byte(body), map[string]bool{"a": true}); err != nil {
 			t.Fatal(err)
 		}

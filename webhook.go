@@ -13,7 +13,7 @@ import (
 // signs its messages stand apart, in its [WebhookTarget].
 type Webhook struct {
 	Key          string      `json:"key" example:"payments-alerts"`
-	Description  string      `json:"description,omitempty"`
+	Description  string      `json:"description,omitempty" doc:"what it is for"`
 	Kind         WebhookKind `json:"kind" enum:"slack,generic" doc:"slack posts text blocks to a Slack incoming webhook; generic posts the audit entry as JSON, signed"`
 	Environments []string    `json:"environments,omitempty" doc:"only what happens in these; all if empty" example:"production"`
 	Flags        []string    `json:"flags,omitempty" doc:"globs of the flags that it is told of; all if empty" example:"payments.*"`

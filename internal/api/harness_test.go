@@ -145,7 +145,7 @@ func (h *house) serve(log *slog.Logger, set settings) {
 		set.http(h.http)
 	}
 	h.url = "http://" + listener.Addr().String()
-	go h.http.Serve(listener)
+	go h.http.Serve(api.Sparing(listener))
 	h.ends = append(h.ends, func() {
 		h.http.Close()
 		h.client.CloseIdleConnections()

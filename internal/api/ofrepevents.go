@@ -70,7 +70,10 @@ func (s *Server) ofrepEvents(w http.ResponseWriter, r *http.Request) {
 
 // reach waits a little until this node has the version that an event told of:
 // the event may have come from another.
-func (s *Server) reach(r *http.Request, p service.Principal) (*service.Published, error) {
+func (s *Server) reach(r *http.Request, p *service.Principal) (*service.Published, error) {
+	if r.URL.RawQuery == "" {
+		return s.service.Published(p.Environment)
+	}
 	want := parseRulesetID(r.URL.Query().Get("flagConfigEtag"))
 	late := time.After(2 * time.Second)
 	for {

@@ -167,10 +167,14 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		return nil, tooLarge
 	}
 	if err != nil {
-		return nil, flyball.Errorf(flyball.Invalid, "the request body broke off: %v", err)
+		return nil, brokeOff(err)
 	}
 	unhurried(w)
 	return body, nil
+}
+
+func brokeOff(err error) error {
+	return flyball.Errorf(flyball.Invalid, "the request body broke off: %v", err)
 }
 
 // unhurried lifts the deadline by which the request must have come, once it

@@ -164,7 +164,7 @@ func (a *App) start(ctx context.Context, c Config) error {
 		return err
 	})
 	go func() {
-		if err := a.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := a.server.Serve(api.Sparing(listener)); !errors.Is(err, http.ErrServerClosed) {
 			a.failed <- fmt.Errorf("serve: %w", err)
 		}
 	}()

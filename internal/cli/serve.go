@@ -74,6 +74,7 @@ func (p *program) serve(ctx context.Context, c app.Config) error {
 	if a.AdminToken != "" {
 		fmt.Fprintln(p.err, "admin token:", a.AdminToken)
 	}
+	settle()
 	c.Log.Info("flyball is ready", "version", flyball.ProgramVersion, "url", a.URL, "after", time.Since(start).Round(time.Millisecond))
 	if a.FlagdAddress != "" {
 		c.Log.Info("flagd's programs are served too", "address", a.FlagdAddress)

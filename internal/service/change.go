@@ -90,7 +90,7 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 
 // authorise says whether a principal may make a change.
 func (s *Service) authorise(p Principal, c changeOf) error {
-	if err := Allow(p, c.access); err != nil {
+	if err := Allow(&p, c.access); err != nil {
 		return err
 	}
 	return p.may(c.flag)

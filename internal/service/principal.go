@@ -13,6 +13,7 @@ type Principal struct {
 	Kind        flyball.TokenKind
 	Environment string   // sdk and client tokens: the one that they open
 	Flags       []string // globs of the flags that it may touch; all if empty
+	Class       string   // of an sdk or client token: those of one class see the same of an environment
 	Request     string   // the id of the request
 }
 
@@ -53,7 +54,7 @@ func AsController(ctx context.Context) context.Context { return WithPrincipal(ct
 // Allow says whether a principal has an access at all. It is the seam where
 // roles, envelopes and policy come to stand; what it grants, may still
 // narrows to environments and flags.
-func Allow(p Principal, access Access) error {
+func Allow(p *Principal, access Access) error {
 	switch access {
 	case SDK:
 		if p.Kind == flyball.TokenSDK {

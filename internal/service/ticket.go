@@ -58,8 +58,8 @@ func (s *Service) Redeem(ctx context.Context, ticket string, now time.Time) (Pri
 		return Principal{}, bad
 	case err != nil:
 		return Principal{}, err
-	case !known.live(time.Now()):
+	case !known.live():
 		return Principal{}, bad
 	}
-	return known.principal(), nil
+	return known.principal, nil
 }

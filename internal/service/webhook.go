@@ -309,7 +309,7 @@ func (s *Service) TestWebhook(ctx context.Context, in WebhookIn) (WebhookTested,
 // ListDeliveries narrows a list of deliveries.
 type ListDeliveries struct {
 	Webhook string                `json:"webhook,omitempty" doc:"the webhook's key"`
-	State   flyball.DeliveryState `json:"state,omitempty" enum:"pending,delivered,dead"`
+	State   flyball.DeliveryState `json:"state,omitempty" doc:"only those that are so" enum:"pending,delivered,dead"`
 	Limit   int                   `json:"limit,omitempty" minimum:"0" maximum:"1000" doc:"how many at most (default 100)"`
 }
 

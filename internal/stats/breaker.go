@@ -54,11 +54,10 @@ type Breaker struct {
 	Schedule Schedule     `json:"schedule"`
 	Weights  Alternatives `json:"weights"` // sum to 1
 	M        Alternatives `json:"m"`
-	Head     Alternatives `json:"head,omitzero"` // what each had at the start beyond its even part, by its weight
-	Spent    float64      `json:"spent"`         // mass given out so far, at most 1
-	Time     float64      `json:"time"`          // seconds since the rollout's start, up to which mass was given out
-	Steps    int          `json:"steps"`         // later step starts that had their mass
-	Peak     float64      `json:"peak"`          // the highest E so far
+	Spent    float64      `json:"spent"` // mass given out so far, at most 1
+	Time     float64      `json:"time"`  // seconds since the rollout's start, up to which mass was given out
+	Steps    int          `json:"steps"` // later step starts that had their mass
+	Peak     float64      `json:"peak"`  // the highest E so far
 	// Limit is the E at which the breaker's owner acts, 1/α; 0 if it is to be as good
 	// for any. What E would exceed it by is of no use to anyone, and is given to the
 	// other outcome instead: see [Labels]. E then never exceeds it.
@@ -90,21 +89,6 @@ func NewBreaker(k int, s Schedule) Breaker {
 		}
 	}
 	return b
-}
-
-// weigh spreads the mass that was given out at the start, and that of later, over
-// the alternatives in proportion to these numbers. Call it before anything else.
-func (b *Breaker) weigh(start, later Alternatives) {
-	var sums [2]float64
-	for k := range b.M {
-		sums[0] += start[k]
-		sums[1] += later[k]
-	}
-	for k := range b.M {
-		b.Weights[k] = later[k] / sums[1]
-		b.M[k] = b.Spent * start[k] / sums[0] / b.Weights[k]
-		b.Head[k] = b.M[k] - b.Spent
-	}
 }
 
 // Multiply gives out the mass that is due at t, in seconds since the rollout's
@@ -220,9 +204,7 @@ func (b *Breaker) temper(d float64) float64 {
 		return was
 	}
 	for k, m := range b.M {
-		if given := b.Spent + b.Head[k]; given > 0 {
-			b.M[k] = min(m, given*math.Pow(m/given, was/d))
-		}
+		b.M[k] = min(m, b.Spent*math.Pow(m/b.Spent, was/d))
 	}
 	b.Design = d
 	return d

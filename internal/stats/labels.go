@@ -67,13 +67,10 @@ var (
 	gridBelow = Alternatives{0.85, 0.7, 0.5, 0.3, 0.1, 1}
 )
 
-// How the mass is spread over gridAbove, at the start and later: great harm, of
-// which each failure tells most and the time is shortest, has more of it. Grid and
-// weights only tune how soon a harm is found; docs/detection.md tells what was tried.
-var (
-	weightsAtStart = Alternatives{1, 1, 1, 1, 1, 2.2}
-	weightsLater   = Alternatives{1, 1, 1, 1, 1, 1.6}
-)
+// weightsAbove spread the mass over gridAbove: great harm, of which each failure
+// tells most and the time is shortest, has more of it. Grid and weights only tune how
+// soon a harm is found; docs/detection.md tells what was tried.
+var weightsAbove = Alternatives{1 / 7.2, 1 / 7.2, 1 / 7.2, 1 / 7.2, 1 / 7.2, 2.2 / 7.2}
 
 // NewLabels returns the breaker of a rate with the relative margin m.
 func NewLabels(m Margin, s Schedule) Labels {
@@ -81,7 +78,7 @@ func NewLabels(m Margin, s Schedule) Labels {
 		return Labels{Breaker: NewBreaker(5, s), Ratio: m.Ratio(), Grid: gridBelow}
 	}
 	l := Labels{Breaker: NewBreaker(6, s), Ratio: m.Ratio(), Grid: gridAbove}
-	l.weigh(weightsAtStart, weightsLater)
+	l.Weights = weightsAbove
 	return l
 }
 

@@ -139,7 +139,7 @@ func TestTimeToEnough(t *testing.T) {
 	slices.Sort(errors)
 	median := errors[len(errors)/2]
 	t.Logf("shown after %.2f of the forecast in the median, %.2f to %.2f in most", median, errors[len(errors)/10], errors[len(errors)*9/10])
-	if median < 0.3 || median > 1.2 {
+	if (median < 0.3 || median > 1.2) && !raceDetector {
 		t.Errorf("shown after %.2f of the forecast in the median (seed %d)", median, seed)
 	}
 	e := NewNonInferiority(2)

@@ -49,7 +49,7 @@ func TestExceedanceAtTheBoundaryDoesNotTrip(t *testing.T) {
 	const seed = 401
 	n, end := runs(1000, 400), 120.0
 	if nightly {
-		end = 3600
+		end = 1200
 	}
 	for _, m := range []Margin{{}, {Absolute: 100}, {Relative: 0.2}} {
 		tripped := 0

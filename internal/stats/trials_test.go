@@ -154,7 +154,7 @@ func TestTrialsAtTheBoundaryDoNotTrip(t *testing.T) {
 	const seed = 451
 	n, end := runs(1000, 400), 100.0
 	if nightly {
-		end = 6 * 3600
+		end = 3600
 	}
 	for _, tt := range []struct {
 		m       Margin

@@ -127,7 +127,7 @@ func TestConversionLift(t *testing.T) {
 	slices.Sort(times)
 	found, _ := slices.BinarySearch(times, math.Inf(1))
 	t.Logf("+3 %%: median %.0f units, found %.0f %%; A/A %d of %d", times[n/2], 100*float64(found)/float64(n), wrong, n)
-	if wrong > mostFalse(n, 0.05) || times[n/2] > 61_500*(1.1+1/math.Sqrt(float64(n))) {
+	if wrong > mostFalse(n, 0.05) || times[n/2] > 61_500*(1.1+3/math.Sqrt(float64(n))) {
 		t.Errorf("+3 %%: median %.0f units; A/A %d of %d (seed %d)", times[n/2], wrong, n, seed)
 	}
 }

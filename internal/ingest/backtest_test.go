@@ -197,7 +197,7 @@ func TestWhatIsNotJudgedIsRefusedByField(t *testing.T) {
 	for _, e := range flyball.Problems(Supported(p, m)) {
 		fields = append(fields, e.Field)
 	}
-	want := "guardrails[1].metric guardrails[2].by guardrails[3].metric guardrails[4].margin.absolute success[0].metric"
+	want := "guardrails[3].metric guardrails[4].margin.absolute success[0].metric"
 	if got := strings.Join(fields, " "); got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}

@@ -209,7 +209,7 @@ func (g *gauge) compare(t *trial, d datum, x float64) {
 	if d.unit < 0 {
 		return
 	}
-	u, s := &t.units[d.unit], t.slot(d.unit, d.gauge)
+	u, s := &t.units[d.unit], t.slot(d.unit, g)
 	if int(u.stratum) != t.Stratum+1 || int(u.cohort) < t.at() {
 		return
 	}
@@ -235,8 +235,7 @@ func (g *gauge) compare(t *trial, d datum, x float64) {
 // whether there was an event. Of a mean of which more is better, such as
 // revenue, it is the sum, nothing being 0; of one of which less is better, such
 // as latency, it is the unit's own mean, and a unit without a value has none.
-func (t *trial) mature(i int) {
-	g := t.gauges[i]
+func (g *gauge) mature(t *trial) {
 	if g.forms.contrast != mature {
 		return
 	}
@@ -244,7 +243,10 @@ func (t *trial) mature(i int) {
 	for g.MatureHead < len(t.entries) && t.units[t.entries[g.MatureHead]].entry < open {
 		n := t.entries[g.MatureHead]
 		g.MatureHead++
-		u, s := &t.units[n], t.slot(n, i)
+		u, s := &t.units[n], t.known(n, g)
+		if s == nil { // of a route, say, that the unit never took
+			s = &slot{}
+		}
 		if int(u.cohort) < t.at() || s.flags&slotEntered != 0 {
 			continue
 		}

@@ -54,7 +54,7 @@ func (t *trial) evidence(now time.Time) flyball.Evidence {
 		if g.success {
 			e.Success = append(e.Success, g.report(t))
 		} else {
-			e.Guardrails = append(e.Guardrails, g.report(t))
+			e.Guardrails = append(e.Guardrails, g.reportAll(t))
 		}
 	}
 	e.Lossy = t.lossy()
@@ -106,6 +106,8 @@ func (t *trial) lossy() string {
 		return fmt.Sprintf("%d batches of this step never arrived", t.Missing)
 	case t.Full:
 		return fmt.Sprintf("only the first %d units are counted", MaxUnits)
+	case t.Crowded:
+		return fmt.Sprintf("units and values of attributes make more than %d pairs, which are not counted", MaxParts)
 	}
 	return ""
 }
@@ -145,6 +147,8 @@ func (g *gauge) report(t *trial) flyball.MetricEvidence {
 		m.AdvanceMargin = g.advanceMarginShown(t)
 	}
 	switch f := &g.forms; {
+	case f.tail:
+		g.reportTail(t, &m)
 	case f.requests:
 		g.reportRequests(t, &m)
 	case f.first && !g.Compared.Judged:
@@ -179,13 +183,17 @@ func (g *gauge) judge(t *trial, m *flyball.MetricEvidence) {
 
 // unsure says what an unsure verdict lacks; the numbers stand beside it.
 func (g *gauge) unsure(t *trial) string {
-	switch {
+	switch w := g.suspect(); {
+	case w != nil:
+		return fmt.Sprintf("%s=%s: there is evidence of harm, which must fall before an advance", g.by, w.value)
 	case !t.Recorded && t.Entry.Rollout.Steps[t.at()].PPM == flyball.PPM:
 		return "everybody has the treatment: there is no control to compare with"
 	case g.Entered == [2]stats.Moments{} && g.Totals != [2]stats.Moments{}:
 		return "what came was from public tokens or late: it is shown, and decides nothing"
 	case g.Entered[control].N == 0 || g.Entered[treatment].N == 0:
 		return fmt.Sprintf("no observation of %q from one of the arms", g.metric.Of.Observation)
+	case g.forms.tail && !g.Tail.Window.Known:
+		return fmt.Sprintf("a quantile of %g takes %.0f observations of control", g.metric.Quantile, math.Ceil(g.Tail.MinControl()))
 	case g.forms.requests && !g.Zeros:
 		return "only events were sent: by request, trials without the event (value 0) are needed too"
 	}
@@ -195,6 +203,9 @@ func (g *gauge) unsure(t *trial) string {
 // advanceMarginShown is the margin that an advance must show: of rates a ratio,
 // of means and absolute margins a difference.
 func (g *gauge) advanceMarginShown(t *trial) float64 {
+	if g.forms.tail {
+		return 0 // until reportTail knows better
+	}
 	if g.forms.first || g.forms.requests {
 		return g.stepRatios(t)[t.next()]
 	}

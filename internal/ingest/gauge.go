@@ -18,6 +18,9 @@ import (
 //	                  absolute or higher is better, a contrast of unit outcomes
 //	rate by request   first events of units, and all requests tempered by their
 //	                  design effect; all requests alone where no unit joins them
+//	quantile by unit  first exceedances of units
+//	quantile by       first exceedances, and all exceedances tempered by their
+//	request           design effect; all alone where no unit joins them
 //	mean by unit      a contrast of unit values, and a paired bet on each unit's
 //	                  first observation of a step
 //	mean by request   paired bets, on first observations and on all, tempered;
@@ -30,18 +33,24 @@ type gauge struct {
 	margin  stats.Margin
 	success bool
 	alpha   float64
-	unable  string // why it is not judged
+	id      int      // its place among the gauges of its trial
+	by      string   // an attribute, each value of which has a gauge of its own
+	values  []*gauge // in the order of their first appearance in control
+	value   string   // of such a gauge
+	unable  string   // why it is not judged
 	forms   forms
 }
 
 // forms are the tests that a gauge runs.
 type forms struct {
-	first    bool   // labels of units' first events
-	requests bool   // labels of all trials, by judging window
-	pairUnit bool   // paired bet on first observations
-	pairAll  bool   // paired bet on all observations
-	contrast intake // what the contrast takes in
-	breaks   bool   // whether the contrast is a breaker too
+	first      bool   // labels of units' first events
+	requests   bool   // labels of all trials, by judging window
+	pairUnit   bool   // paired bet on first observations
+	pairAll    bool   // paired bet on all observations
+	tail       bool   // labels of all observations beyond a quantile, by judging window
+	tailBreaks bool   // whether those are a breaker; else they only show health
+	contrast   intake // what the contrast takes in
+	breaks     bool   // whether the contrast is a breaker too
 }
 
 // An intake says when a value enters a contrast.
@@ -81,6 +90,8 @@ type gaugeState struct {
 	Window        window                 `json:"window,omitzero"`
 	Zeros         bool                   `json:"zeros,omitempty"` // a trial without the event was seen
 
+	Tail stats.Exceedance `json:"tail,omitzero"`
+
 	PairUnit stats.PairedBet `json:"pairUnit,omitzero"`
 	PairAll  stats.PairedBet `json:"pairAll,omitzero"`
 	UnitPair block           `json:"unitPair,omitzero"`
@@ -93,6 +104,9 @@ type gaugeState struct {
 
 	Compared   comparison `json:"compared,omitzero"`
 	MatureHead int        `json:"matureHead"` // entries before it are mature
+
+	Values []valueState `json:"values,omitempty"` // of the attribute that it is judged by
+	Others [2]int64     `json:"others"`           // observations with another value, or none
 
 	E         float64 `json:"e"`
 	TrippedAt int64   `json:"trippedAt,omitempty"`
@@ -126,6 +140,7 @@ func (g *gauge) begin(t *trial) {
 		g.FirstShown = append(g.FirstShown, stats.NewNonInferiority(r))
 		g.RequestsShown = append(g.RequestsShown, stats.NewNonInferiority(r))
 	}
+	g.beginTail(t, schedule)
 	g.Compared.begin()
 	if requestUnit(plan.Unit) {
 		g.Join = byRequest
@@ -159,6 +174,8 @@ func (g *gauge) choose(t *trial) {
 		f.contrast = running
 	}
 	switch {
+	case m.Type == flyball.MetricQuantile:
+		f = forms{tail: true, first: units && !g.success, tailBreaks: requests || !units}
 	case g.success:
 		f.breaks = true
 	case m.Type == flyball.MetricRate && g.margin.Absolute > 0:

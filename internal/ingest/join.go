@@ -27,6 +27,7 @@ type alias struct {
 // A slot is what a gauge knows of a unit.
 type slot struct {
 	sum    float64 // of the observations in the unit's window of this stratum
+	per    float64 // of a ratio: of the observations that are its denominator
 	n      int32   // of them
 	warm   int32   // place among the values from which a cap is learnt, counted from 1
 	counts int32   // events, or observations of a mean, in the whole rollout
@@ -35,12 +36,9 @@ type slot struct {
 
 const (
 	slotHad     = 1 << iota // had its first event
-	slotLeft                // can have no first event any more
 	slotSeen                // gave its first observation of this stratum
 	slotEntered             // is in the moments of this stratum
 )
-
-func (t *trial) slot(u int32, g int) *slot { return &t.slots[int(u)*len(t.gauges)+g] }
 
 // A held observation waits for its unit's exposure.
 type held struct {
@@ -131,8 +129,8 @@ func (t *trial) found(key string, x *exposure, arm int) int32 {
 	t.index[key] = i
 	t.Units[arm]++
 	t.FirstSeen[step][arm]++
-	for g := range t.gauges {
-		t.gauges[g].atRisk(t, &t.units[i])
+	for _, g := range t.judged {
+		g.atRisk(t, &t.units[i])
 	}
 	return i
 }
@@ -174,9 +172,10 @@ func (t *trial) cohort(x *exposure, step, arm int) int16 {
 func (t *trial) enter(i int32, at int64) {
 	u := &t.units[i]
 	u.entry, u.stratum = at, int32(t.Stratum+1)
-	for g := range t.gauges {
-		s := t.slot(i, g)
-		s.sum, s.n, s.warm, s.flags = 0, 0, 0, s.flags&^(slotSeen|slotEntered)
+	for _, g := range t.judged {
+		if s := t.known(i, g); s != nil {
+			s.sum, s.per, s.n, s.warm, s.flags = 0, 0, 0, 0, s.flags&^(slotSeen|slotEntered)
+		}
 	}
 	t.entries = append(t.entries, i)
 	t.StepUnits[t.arm(u)]++
@@ -188,8 +187,8 @@ func (t *trial) cross(i int32) {
 	u := &t.units[i]
 	u.crossed = true
 	t.Crossed[u.origin]++
-	for g := range t.gauges {
-		t.gauges[g].noRisk(t, u, t.slot(i, g))
+	for _, g := range t.judged {
+		g.noRisk(t, i)
 	}
 }
 
@@ -209,7 +208,7 @@ func (t *trial) observe(o *observation, trusted bool) {
 		}
 		t.noteJoined(arm, o, trusted)
 		for _, g := range t.byMetric[o.metric] {
-			t.gauges[g].count(t, datum{arm: arm, unit: -1, gauge: g, o: o, weighs: t.weighs(o, trusted)})
+			t.gauges[g].count(t, datum{arm: arm, unit: -1, o: o, weighs: t.weighs(o, trusted)})
 		}
 		return
 	}
@@ -235,7 +234,7 @@ func (t *trial) join(i int32, o *observation, trusted bool) {
 		return
 	}
 	for _, g := range t.byMetric[o.metric] {
-		t.gauges[g].count(t, datum{arm: int(u.latest), unit: i, gauge: g, o: o, weighs: t.weighs(o, trusted)})
+		t.gauges[g].count(t, datum{arm: int(u.latest), unit: i, o: o, weighs: t.weighs(o, trusted)})
 	}
 }
 

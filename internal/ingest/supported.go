@@ -20,7 +20,7 @@ func Supported(plan flyball.RolloutPlan, metrics []flyball.Metric) error {
 			return flyball.Metric{}, false
 		}
 		m := metrics[i].WithDefaults()
-		if m.Type != flyball.MetricRate && m.Type != flyball.MetricMean {
+		if m.Type == flyball.MetricRatio {
 			errs = append(errs, flyball.FieldErrorf(field, "%q is of type %s, which is not judged yet: use a rate or a mean", key, m.Type))
 			return m, false
 		}
@@ -29,9 +29,7 @@ func Supported(plan flyball.RolloutPlan, metrics []flyball.Metric) error {
 	for i, g := range plan.Guardrails {
 		at := fmt.Sprintf("guardrails[%d]", i)
 		m, ok := metric(at+".metric", g.Metric)
-		if g.By != "" {
-			errs = append(errs, flyball.FieldErrorf(at+".by", "guardrails by an attribute are not judged yet: leave it out, or define a metric of its own for each value"))
-		} else if why := unsupportedGuardrail(g, m); ok && why != "" {
+		if why := unsupportedGuardrail(g, m); ok && why != "" {
 			errs = append(errs, flyball.FieldErrorf(at+".margin.absolute", "%s", why))
 		}
 	}
@@ -44,9 +42,7 @@ func Supported(plan flyball.RolloutPlan, metrics []flyball.Metric) error {
 // unsupportedGuardrail says why a guardrail cannot be judged, "" if it can.
 func unsupportedGuardrail(g flyball.Guardrail, m flyball.Metric) string {
 	switch {
-	case g.By != "":
-		return "guardrails by an attribute are not judged yet"
-	case m.Type == flyball.MetricQuantile || m.Type == flyball.MetricRatio:
+	case m.Type == flyball.MetricRatio:
 		return fmt.Sprintf("metrics of type %s are not judged yet", m.Type)
 	case m.Type == flyball.MetricRate && m.Analysis == flyball.AnalysisRequest && g.Margin.Absolute > 0:
 		return "a rate by request takes a relative margin"

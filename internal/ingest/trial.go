@@ -21,10 +21,13 @@ type trial struct {
 	trialState
 
 	gauges   []*gauge         // the guardrails, then the success metrics
+	judged   []*gauge         // these, and after them those of single values
 	byMetric map[string][]int // gauges by the name of the observation they judge
 
 	units   []unit // in the order of their first exposures
 	slots   []slot // what each gauge knows of each unit: len(gauges) of them a unit
+	parts   []part // and what those of single values know of the units that had one
+	partOf  map[uint64]int32
 	index   map[string]int32
 	aliases []alias // units that share another's place, since they move as one
 	entries []int32 // units exposed under the step in force, in order
@@ -65,6 +68,7 @@ type trialState struct {
 	Missing int64  `json:"missing,omitempty"` // batches of this step that never came
 	Dropped int64  `json:"dropped,omitempty"` // events that senders had no room for, in this step
 	Full    bool   `json:"full,omitempty"`    // units were not counted for want of room
+	Crowded bool   `json:"crowded,omitempty"` // nor were units by an attribute's value
 	Broken  string `json:"broken,omitempty"`  // why nothing more is judged
 
 	LagSince int64    `json:"lagSince"`
@@ -89,6 +93,7 @@ func newTrial(e flyball.RolloutRecord, clock int64) *trial {
 // if there are none yet.
 func (t *trial) prepare() {
 	t.index, t.heldBy, t.byMetric = make(map[string]int32), make(map[string][]int), make(map[string][]int)
+	t.partOf = make(map[uint64]int32)
 	fresh := len(t.Gauges) == 0
 	add := func(key string, margin flyball.Margin, success bool, alpha float64) {
 		m, ok := t.metric(key)
@@ -102,6 +107,7 @@ func (t *trial) prepare() {
 		} else {
 			g.gaugeState = t.Gauges[len(t.gauges)]
 		}
+		g.id = len(t.gauges)
 		g.choose(t)
 		t.byMetric[m.Of.Observation] = append(t.byMetric[m.Of.Observation], len(t.gauges))
 		t.gauges = append(t.gauges, g)
@@ -112,9 +118,16 @@ func (t *trial) prepare() {
 		if why := unsupportedGuardrail(g, t.gauges[len(t.gauges)-1].metric); why != "" {
 			t.gauges[len(t.gauges)-1].unable = why
 		}
+		t.gauges[len(t.gauges)-1].by = g.By
 	}
 	for _, s := range plan.Success {
 		add(s.Metric, flyball.Margin{}, true, plan.Alpha/float64(len(plan.Success)))
+	}
+	t.judged = slices.Clone(t.gauges)
+	for _, g := range t.gauges {
+		for _, s := range g.Values {
+			g.reopen(t, s)
+		}
 	}
 }
 
@@ -163,16 +176,16 @@ func (t *trial) advance(clock int64) {
 	}
 	t.Clock = clock
 	t.giveUp()
-	for g := range t.gauges {
-		t.leave(g)
-		t.mature(g)
+	for _, g := range t.judged {
+		g.leave(t)
+		g.mature(t)
 	}
 }
 
 // settle is called after each batch. It closes the judging windows that are
 // due, and no more often than those it draws what takes more time.
 func (t *trial) settle() {
-	for _, g := range t.gauges {
+	for _, g := range t.judged {
 		if g.unable == "" {
 			g.closeWindows(t, false)
 		}
@@ -181,7 +194,7 @@ func (t *trial) settle() {
 		return
 	}
 	t.Settled = t.Clock
-	for _, g := range t.gauges {
+	for _, g := range slices.Backward(t.judged) { // those of single values before what sums them up
 		g.settle(t)
 	}
 	if logBF := t.sampleRatio(); logBF >= logSampleRatioThreshold {
@@ -206,7 +219,7 @@ func (t *trial) change(r flyball.Rollout) {
 
 // step begins a new step; before is the one that decided the arms until now.
 func (t *trial) step(before int) {
-	for _, g := range t.gauges {
+	for _, g := range t.judged {
 		g.step(t, before)
 	}
 	t.StepJoined, t.StepUnjoined, t.Missing, t.Dropped = 0, 0, 0, 0

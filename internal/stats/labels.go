@@ -68,27 +68,34 @@ func (l *Labels) Observe(t float64, e Events) {
 	if !e.usable() {
 		return
 	}
-	d, n := l.temper(e.DesignEffect), e.Treatment+e.Control
-	var control, ratios Alternatives // of one event in control; one in treatment has Grid times that
-	null := odds(e.Share, l.Ratio)
+	ratios := ratiosOf(e, l.Ratio, &l.Grid, l.temper(e.DesignEffect))
+	l.Multiply(t, &ratios)
+}
+
+// ratiosOf returns the likelihood ratio of a usable batch for each alternative of
+// the grid to the null ratio, tempered by the design effect d.
+func ratiosOf(e Events, ratio float64, grid *Alternatives, d float64) (ratios Alternatives) {
+	n := e.Treatment + e.Control
+	var control Alternatives // of one event in control; one in treatment has Grid times that
+	null := odds(e.Share, ratio)
 	for k := range control {
-		control[k] = null / odds(e.Share, l.Ratio*l.Grid[k])
+		control[k] = null / odds(e.Share, ratio*grid[k])
 		ratios[k] = control[k] // one by one: to copy what was just written in parts stalls the processor
 	}
 	switch {
 	case n > few || d > 1:
 		for k := range ratios {
-			ratios[k] = math.Exp((float64(e.Treatment)*math.Log(l.Grid[k]) + float64(n)*math.Log(control[k])) / d)
+			ratios[k] = math.Exp((float64(e.Treatment)*math.Log(grid[k]) + float64(n)*math.Log(control[k])) / d)
 		}
 	default: // what most windows hold; no logarithms
 		for range n - 1 {
 			multiply(&ratios, &control)
 		}
 		for range e.Treatment {
-			multiply(&ratios, &l.Grid)
+			multiply(&ratios, grid)
 		}
 	}
-	l.Multiply(t, &ratios)
+	return ratios
 }
 
 // few events are multiplied faster than their logarithms are taken.

@@ -67,10 +67,7 @@ func (e *Exceedance) Add(treatment bool, x float64) {
 	if !(math.Abs(x) <= MaxValue) {
 		return
 	}
-	arm := 0
-	if treatment {
-		arm = 1
-	}
+	arm := armOf(treatment)
 	e.Window.add(arm, x)
 	for i := range e.Shown {
 		e.Shown[i].Window.add(arm, x)

@@ -94,7 +94,7 @@ func (t *trial) save(w *recordWriter) error {
 		w.int(u.entry)
 		w.int(int64(u.stratum))
 		w.int(int64(u.cohort))
-		w.uint(uint64(u.origin) | uint64(u.latest)<<1 | flag(u.treated)<<2 | flag(u.crossed)<<3)
+		w.uint(uint64(u.origin) | uint64(u.latest)<<1 | flag(u.treated)<<2 | flag(u.crossed)<<3 | flag(u.heard)<<4)
 	}
 	for i := range t.slots {
 		w.slot(&t.slots[i])
@@ -166,6 +166,7 @@ func restoreTrial(r *recordReader) (*trial, error) {
 		bits := r.uint()
 		u.origin, u.latest = uint8(bits&1), uint8(bits>>1&1)
 		u.treated, u.crossed = bits>>2&1 == 1, bits>>3&1 == 1
+		u.heard = bits>>4&1 == 1
 		t.units[i] = u
 		t.index[u.key] = int32(i)
 	}

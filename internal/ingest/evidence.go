@@ -121,6 +121,9 @@ func (t *trial) blocks(e *flyball.Evidence) (all []string) {
 	if !t.Recorded && t.Entry.Rollout.Steps[t.at()].PPM == flyball.PPM {
 		return all // nobody is compared any more
 	}
+	if why := t.silent(); why != "" {
+		all = append(all, why)
+	}
 	unjoined := func(without, with int64) bool { return float64(without) > maxUnjoined*float64(with+without) }
 	if unjoined(t.StepUnjoined, t.StepJoined) && !unjoined(e.Unjoined, e.Joined) {
 		all = append(all, fmt.Sprintf("%d of %d observations of this step have no exposure of their unit", t.StepUnjoined, t.StepJoined+t.StepUnjoined))
@@ -190,6 +193,8 @@ func (g *gauge) unsure(t *trial) string {
 		return "everybody has the treatment: there is no control to compare with"
 	case g.Entered == [2]stats.Moments{} && g.Totals != [2]stats.Moments{}:
 		return "what came was from public tokens or late: it is shown, and decides nothing"
+	case g.metric.Type == flyball.MetricRatio && g.Join == byRequest && g.Compared.all(control).n == 0 && g.Entered[control].N > 0:
+		return "no unit joins the observations: a ratio is one of the sums of units"
 	case g.Entered[control].N == 0 || g.Entered[treatment].N == 0:
 		return fmt.Sprintf("no observation of %q from one of the arms", g.metric.Of.Observation)
 	case g.forms.tail && !g.Tail.Window.Known:
@@ -211,7 +216,7 @@ func (g *gauge) advanceMarginShown(t *trial) float64 {
 	}
 	m, _ := g.advanceMargin(t, g.Compared.controlMean())
 	switch {
-	case m.Absolute > 0 || g.metric.Type == flyball.MetricMean && m.Relative == 0:
+	case m.Absolute > 0 || g.metric.Type != flyball.MetricRate && m.Relative == 0:
 		return m.Absolute
 	default:
 		return m.Ratio()
@@ -249,34 +254,30 @@ func ratio(m *flyball.MetricEvidence, r stats.RateRatio, alpha float64) {
 }
 
 func (g *gauge) reportContrast(t *trial, m *flyball.MetricEvidence) {
-	var c, tr stats.Moments
-	for i := range g.Compared.Strata {
-		c.Merge(g.Compared.Strata[i][control])
-		tr.Merge(g.Compared.Strata[i][treatment])
-	}
-	m.N = flyball.Arms{Control: int64(c.N), Treatment: int64(tr.N)}
+	c, tr := g.Compared.all(control), g.Compared.all(treatment)
+	m.N = flyball.Arms{Control: int64(c.n), Treatment: int64(tr.n)}
 	if g.forms.pairAll || g.forms.pairUnit {
 		m.N = flyball.Arms{Control: int64(g.Entered[control].N), Treatment: int64(g.Entered[treatment].N)}
 	}
-	if c.N == 0 || tr.N == 0 {
+	if c.n == 0 || tr.n == 0 {
 		return
 	}
-	mean, d := c.Mean(), stats.Margin{}.Contrast(tr, c)
+	mean, theta := c.mean, tr.mean-c.mean
 	if g.Compared.Judged {
-		d = g.Compared.Difference
+		theta = g.Compared.Difference.Theta
 	}
-	m.Control, m.Treatment = pointer(mean), pointer(mean+d.Theta)
-	i, ok := d.Interval(g.margin.Tau(mean), t.Entry.Rollout.Alpha)
+	m.Control, m.Treatment = pointer(mean), pointer(mean+theta)
+	i, ok := g.Compared.Difference.Interval(g.margin.Tau(mean), t.Entry.Rollout.Alpha)
 	ok = ok && g.Compared.Judged
 	if g.metric.Type != flyball.MetricRate {
-		m.Estimate = &d.Theta
+		m.Estimate = &theta
 		if ok {
 			m.Interval = &[2]float64{i.Low, i.High}
 		}
 		return
 	}
 	if mean > 0 {
-		m.Estimate = pointer(1 + d.Theta/mean)
+		m.Estimate = pointer(1 + theta/mean)
 		if ok {
 			m.Interval = &[2]float64{max(0, 1+i.Low/mean), 1 + i.High/mean}
 		}

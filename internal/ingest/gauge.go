@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"strings"
-	"time"
 
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/stats"
@@ -21,6 +20,7 @@ import (
 //	quantile by unit  first exceedances of units
 //	quantile by       first exceedances, and all exceedances tempered by their
 //	request           design effect; all alone where no unit joins them
+//	ratio             a contrast of the sums of units
 //	mean by unit      a contrast of unit values, and a paired bet on each unit's
 //	                  first observation of a step
 //	mean by request   paired bets, on first observations and on all, tempered;
@@ -51,6 +51,7 @@ type forms struct {
 	tailBreaks bool   // whether those are a breaker; else they only show health
 	contrast   intake // what the contrast takes in
 	breaks     bool   // whether the contrast is a breaker too
+	ratio      bool   // whether it compares two sums of each unit
 }
 
 // An intake says when a value enters a contrast.
@@ -122,16 +123,7 @@ func newGauge(m flyball.Metric, margin flyball.Margin, success bool, alpha float
 
 // begin makes the state that a gauge starts with.
 func (g *gauge) begin(t *trial) {
-	plan := t.Entry.Rollout.RolloutPlan
-	horizon := time.Duration(0)
-	for _, s := range plan.Steps {
-		horizon += s.Hold.Std()
-	}
-	steps := len(plan.Steps)
-	if t.Final {
-		steps = 1
-	}
-	schedule := stats.NewSchedule(steps, horizon)
+	plan, schedule := t.Entry.Rollout.RolloutPlan, t.schedule()
 	g.gaugeState = &gaugeState{RiskBy: make([]int64, len(plan.Steps)+1)}
 	g.First, g.Requests = stats.NewLabels(g.margin, schedule), stats.NewLabels(g.margin, schedule)
 	g.PairUnit = stats.NewPairedBet(g.margin, g.metric.Cap, schedule)
@@ -141,7 +133,7 @@ func (g *gauge) begin(t *trial) {
 		g.RequestsShown = append(g.RequestsShown, stats.NewNonInferiority(r))
 	}
 	g.beginTail(t, schedule)
-	g.Compared.begin()
+	g.Compared.begin(g.ratios())
 	if requestUnit(plan.Unit) {
 		g.Join = byRequest
 	}
@@ -168,15 +160,16 @@ func (g *gauge) choose(t *trial) {
 	m, units, requests := g.metric, g.Join != byRequest, g.metric.Analysis == flyball.AnalysisRequest
 	f := forms{contrast: mature}
 	switch {
-	case !units:
+	case !units && m.Type != flyball.MetricRatio:
 		f.contrast = each
 	case requests:
 		f.contrast = running
 	}
+	f.ratio = g.ratios()
 	switch {
 	case m.Type == flyball.MetricQuantile:
 		f = forms{tail: true, first: units && !g.success, tailBreaks: requests || !units}
-	case g.success:
+	case g.success, m.Type == flyball.MetricRatio:
 		f.breaks = true
 	case m.Type == flyball.MetricRate && g.margin.Absolute > 0:
 		f.breaks = true

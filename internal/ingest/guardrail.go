@@ -37,6 +37,10 @@ func (g *gauge) count(t *trial, d datum) {
 		if d.unit < 0 {
 			g.Join = byRequest
 		}
+		if g.Compared.Ratios != nil && !g.ratios() { // no unit has sums
+			g.Compared.Ratios = nil
+			g.Compared.begin(false)
+		}
 		g.choose(t)
 	}
 	g.Entered[d.arm].Add(x)
@@ -45,7 +49,7 @@ func (g *gauge) count(t *trial, d datum) {
 		g.countRate(t, d, x)
 	case flyball.MetricQuantile:
 		g.countQuantile(t, d, x)
-	default:
+	case flyball.MetricMean:
 		g.countMean(t, d, x)
 	}
 	g.compare(t, d, x)
@@ -305,7 +309,7 @@ func (t *trial) advanceAlpha() float64 {
 func (g *gauge) advance(t *trial) (e float64, fresh bool) {
 	var all []stats.NonInferiority
 	if g.forms.tail {
-		all = append(all, *g.tailShown(t))
+		all = append(all, g.tailShown(t).NonInferiority)
 	} else if g.forms.first {
 		all = append(all, g.FirstShown[t.next()])
 	}

@@ -16,6 +16,7 @@ type unit struct {
 	latest  uint8 // the arm of its latest exposure
 	treated bool  // seen in treatment
 	crossed bool  // seen in the other arm without a step that explains it
+	heard   bool  // had an outcome
 }
 
 // An alias is a targeting key that moves with others.
@@ -232,6 +233,9 @@ func (t *trial) join(i int32, o *observation, trusted bool) {
 	t.noteJoined(int(u.latest), o, trusted)
 	if u.crossed {
 		return
+	}
+	if trusted {
+		t.hear(u, o)
 	}
 	for _, g := range t.byMetric[o.metric] {
 		t.gauges[g].count(t, datum{arm: int(u.latest), unit: i, o: o, weighs: t.weighs(o, trusted)})

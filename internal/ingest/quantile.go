@@ -65,13 +65,10 @@ func (g *gauge) closeTail(t *trial, step bool) {
 	g.check(t)
 }
 
-// tailShown is the evidence that the quantile is within the margin of the next
+// tailShown holds the evidence that the quantile is within the margin of the next
 // step, or of a success metric that it is better.
-func (g *gauge) tailShown(t *trial) *stats.NonInferiority {
-	if g.success {
-		return &g.Tail.Shown[0].NonInferiority
-	}
-	return &g.Tail.Shown[t.next()].NonInferiority
+func (g *gauge) tailShown(t *trial) *stats.TailWithin {
+	return &g.Tail.Shown[min(t.next(), len(g.Tail.Shown)-1)]
 }
 
 // reportTail tells the quantiles of both arms over the whole rollout, and their
@@ -79,7 +76,7 @@ func (g *gauge) tailShown(t *trial) *stats.NonInferiority {
 func (g *gauge) reportTail(t *trial, m *flyball.MetricEvidence) {
 	q, arms := g.metric.Quantile, &g.Tail.Arms
 	m.N = flyball.Arms{Control: int64(arms[control].Count()), Treatment: int64(arms[treatment].Count())}
-	if w := g.tailWindow(t); !g.success && w.Known {
+	if w := &g.tailShown(t).Window; !g.success && w.Known {
 		m.AdvanceMargin = math.Abs(w.Limit[treatment] - w.Limit[control])
 	}
 	if m.N.Control == 0 || m.N.Treatment == 0 {
@@ -100,7 +97,3 @@ func (g *gauge) reportTail(t *trial, m *flyball.MetricEvidence) {
 // tightestTail says at how many times the least number of observations the
 // interval of a quantile is tightest.
 const tightestTail = 10
-
-func (g *gauge) tailWindow(t *trial) *stats.Tail {
-	return &g.Tail.Shown[t.next()].Window
-}

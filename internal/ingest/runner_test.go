@@ -96,7 +96,7 @@ func checkpointed(t testing.TB, db *store.DB) (seq int64, state []byte) {
 	return seq, state
 }
 
-// mixed plays a ramp with every kind of guardrail to a stage, and calls each
+// mixed plays a ramp with every type of metric and of analysis to a stage, and calls each
 // after every entry.
 func mixed(t testing.TB, s *stage, rng *rand.Rand, batches int, each func()) {
 	for b := range batches {
@@ -112,6 +112,7 @@ func mixed(t testing.TB, s *stage, rng *rand.Rand, batches int, each func()) {
 				items = append(items, s.met(at, unit, s.rollout.At))
 			}
 			items = append(items, saw(at, unit, "latency", rng.ExpFloat64()), saw(at, unit, "failures", float64(rng.IntN(8)/7)), saw(at, unit, "cost", rng.ExpFloat64()))
+			items = append(items, on(saw(at, unit, "took", rng.ExpFloat64()), fmt.Sprint("/", rng.IntN(11))), saw(at, unit, "orders", float64(rng.IntN(2))), saw(at, unit, "visits", 1))
 			if rng.IntN(4) == 0 {
 				items = append(items, saw(at, unit, "errors", 1))
 			}
@@ -128,8 +129,21 @@ func mixedStage(t testing.TB) *stage {
 	short := errorsByUnit
 	short.Window = flyball.Duration(5 * time.Second)
 	p, m := guarded(plan(200_000, 500_000), flyball.Margin{Relative: 0.05}, short, latency, failures, cost)
-	p.Success = []flyball.Success{{Metric: "cost"}}
-	return newStage(t, p, m)
+	took := flyball.Source{Observation: "took"}
+	more := []flyball.Metric{
+		{Key: "p90", Type: flyball.MetricQuantile, Quantile: 0.9, Of: took, Better: flyball.BetterLower, Window: short.Window},
+		{Key: "p50", Type: flyball.MetricQuantile, Quantile: 0.5, Of: took, Better: flyball.BetterLower, Analysis: flyball.AnalysisRequest},
+		{Key: "basket", Type: flyball.MetricRatio, Numerator: "orders", Denominator: "visits", Better: flyball.BetterHigher, Window: short.Window},
+		{Key: "bounce", Type: flyball.MetricRatio, Numerator: "orders", Denominator: "visits", Better: flyball.BetterLower, Analysis: flyball.AnalysisRequest},
+		{Key: "took", Type: flyball.MetricMean, Better: flyball.BetterLower, Window: short.Window},
+	}
+	for _, m := range more {
+		p.Guardrails = append(p.Guardrails, flyball.Guardrail{Metric: m.Key, Margin: flyball.Margin{Relative: 0.1}},
+			flyball.Guardrail{Metric: m.Key, By: "route", Margin: flyball.Margin{Relative: 0.1}})
+	}
+	p.Guardrails = append(p.Guardrails, flyball.Guardrail{Metric: "failures", By: "route", Margin: flyball.Margin{Absolute: 0.01}})
+	p.Success = []flyball.Success{{Metric: "cost"}, {Metric: "basket"}, {Metric: "p50"}}
+	return newStage(t, p, append(m, more...))
 }
 
 func TestARestoredJudgeIsBitForBitTheSame(t *testing.T) {
@@ -152,8 +166,13 @@ func TestARestoredJudgeIsBitForBitTheSame(t *testing.T) {
 	if !bytes.Equal(state(t, j), want) {
 		t.Error("a judge that was restored now and then knows something else")
 	}
-	if g := s.evidence().Guardrails; g[0].E == 0.5 || g[3].N.Control == 0 {
-		t.Errorf("the run had nothing to judge: %+v", g)
+	for i, g := range s.evidence().Guardrails {
+		if g.N.Control == 0 || i == 0 && g.E == 0.5 {
+			t.Errorf("the run had nothing to judge: %+v", g)
+		}
+		if slots := len(g.Slots); g.By != "" && slots != 8 && slots+int(g.Others.Treatment) < 100 {
+			t.Errorf("%s by %s has %d slots and %d others", g.Metric, g.By, slots, *g.Others)
+		}
 	}
 }
 

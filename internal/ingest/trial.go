@@ -57,6 +57,7 @@ type trialState struct {
 	Crossed   [2]int64     `json:"crossed"`
 	FirstSeen [][2]float64 `json:"firstSeen"` // units by the step and the arm they were first seen in
 	Mismatch  bool         `json:"mismatch,omitempty"`
+	Silence   silence      `json:"silence"`
 
 	Joined       int64 `json:"joined"`
 	Unjoined     int64 `json:"unjoined"`
@@ -109,19 +110,21 @@ func (t *trial) prepare() {
 		}
 		g.id = len(t.gauges)
 		g.choose(t)
-		t.byMetric[m.Of.Observation] = append(t.byMetric[m.Of.Observation], len(t.gauges))
+		for _, name := range names(m) {
+			t.byMetric[name] = append(t.byMetric[name], len(t.gauges))
+		}
 		t.gauges = append(t.gauges, g)
 	}
 	plan := t.Entry.Rollout.RolloutPlan
 	for _, g := range plan.Guardrails {
 		add(g.Metric, g.Margin, false, plan.Alpha/float64(len(plan.Guardrails)))
-		if why := unsupportedGuardrail(g, t.gauges[len(t.gauges)-1].metric); why != "" {
-			t.gauges[len(t.gauges)-1].unable = why
-		}
 		t.gauges[len(t.gauges)-1].by = g.By
 	}
 	for _, s := range plan.Success {
 		add(s.Metric, flyball.Margin{}, true, plan.Alpha/float64(len(plan.Success)))
+	}
+	if fresh {
+		t.Silence.Missing = stats.NewMissing(t.schedule())
 	}
 	t.judged = slices.Clone(t.gauges)
 	for _, g := range t.gauges {
@@ -137,6 +140,18 @@ func (t *trial) metric(key string) (flyball.Metric, bool) {
 		return flyball.Metric{Key: key, Type: flyball.MetricRate, Better: flyball.BetterLower}.WithDefaults(), false
 	}
 	return t.Entry.Metrics[i].WithDefaults(), true
+}
+
+// schedule returns how breakers of this rollout spread their mass.
+func (t *trial) schedule() stats.Schedule {
+	steps, horizon := t.Entry.Rollout.Steps, time.Duration(0)
+	for _, s := range steps {
+		horizon += s.Hold.Std()
+	}
+	if t.Final {
+		return stats.NewSchedule(1, horizon)
+	}
+	return stats.NewSchedule(len(steps), horizon)
 }
 
 // at is the step that decides the arms.
@@ -180,6 +195,7 @@ func (t *trial) advance(clock int64) {
 		g.leave(t)
 		g.mature(t)
 	}
+	t.listen()
 }
 
 // settle is called after each batch. It closes the judging windows that are
@@ -197,6 +213,7 @@ func (t *trial) settle() {
 	for _, g := range slices.Backward(t.judged) { // those of single values before what sums them up
 		g.settle(t)
 	}
+	t.judgeSilence()
 	if logBF := t.sampleRatio(); logBF >= logSampleRatioThreshold {
 		t.Mismatch = true
 	}
@@ -222,6 +239,8 @@ func (t *trial) step(before int) {
 	for _, g := range t.judged {
 		g.step(t, before)
 	}
+	t.Silence.Since, t.Silence.Quiet = [2]int64{}, [2]int64{}
+	t.Silence.Step(t.seconds())
 	t.StepJoined, t.StepUnjoined, t.Missing, t.Dropped = 0, 0, 0, 0
 	if t.Recorded {
 		return // whoever was exposed stays as they were

@@ -3,7 +3,6 @@ package ingest
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 
@@ -190,8 +189,8 @@ func attributesOf(all flyball.Attributes) []attribute {
 		return nil
 	}
 	out := make([]attribute, 0, len(all))
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		switch v := all[name].(type) {
+	for name, v := range all {
+		switch v := v.(type) {
 		case string:
 			out = append(out, attribute{name, v})
 		case bool:
@@ -202,5 +201,6 @@ func attributesOf(all flyball.Attributes) []attribute {
 			out = append(out, attribute{name, strconv.FormatFloat(v, 'g', -1, 64)})
 		}
 	}
+	slices.SortFunc(out, attribute.compare)
 	return out
 }

@@ -234,3 +234,17 @@ func TestTooManyPairsOfUnitAndValueAreTold(t *testing.T) {
 		t.Errorf("lossy %q, %+v", e.Lossy, e.Guardrails[0].Slots)
 	}
 }
+
+// Where nothing tells the attribute nothing is judged, and nothing is healthy.
+func TestWithoutTheAttributeNothingIsHealthy(t *testing.T) {
+	p, m := guarded(plan(500_000, 1_000_000), flyball.Margin{Relative: 3}, failuresByRequest)
+	s := newStage(t, byRoute(p), m)
+	for i := range 4000 {
+		at := time.Duration(i) * 60 * time.Millisecond
+		variant := [2]string{"on", "off"}[i%2]
+		s.send(at, "a", observation{t: us(at), metric: "failures", variant: variant, value: float64(i / 2 % 2)})
+	}
+	if g := s.evidence().Guardrails[0]; g.Verdict != flyball.Unsure || g.AdvanceE < 20 || g.Why != `no observation of control tells its "route"` {
+		t.Errorf("%s: %s, advance E %g", g.Verdict, g.Why, g.AdvanceE)
+	}
+}

@@ -195,6 +195,8 @@ func (g *gauge) unsure(t *trial) string {
 		return "what came was from public tokens or late: it is shown, and decides nothing"
 	case g.metric.Type == flyball.MetricRatio && g.Join == byRequest && g.Compared.all(control).n == 0 && g.Entered[control].N > 0:
 		return "no unit joins the observations: a ratio is one of the sums of units"
+	case g.by != "" && len(g.values) == 0 && g.Entered[control].N > 0:
+		return fmt.Sprintf("no observation of control tells its %q", g.by)
 	case g.Entered[control].N == 0 || g.Entered[treatment].N == 0:
 		return fmt.Sprintf("no observation of %q from one of the arms", g.metric.Of.Observation)
 	case g.forms.tail && !g.Tail.Window.Known:

@@ -289,7 +289,7 @@ func (g *gauge) shown(t *trial) bool {
 	if g.success {
 		return g.TrippedAt != 0
 	}
-	if g.TrippedAt != 0 || g.suspect() != nil {
+	if g.TrippedAt != 0 || g.suspect() != nil || g.by != "" && len(g.values) == 0 {
 		return false
 	}
 	e, fresh := g.advance(t)

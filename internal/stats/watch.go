@@ -74,7 +74,7 @@ func NewRateWatch(m Margin, arl float64) RateWatch {
 // Observe counts a batch and tells whether there is an alarm. One in which only
 // one arm could have had events says nothing and is skipped.
 func (w *RateWatch) Observe(e Events) bool {
-	if !e.usable() {
+	if !e.usable() || e.Treatment+e.Control == 0 {
 		return w.Alarmed
 	}
 	ratios := ratiosOf(e, w.Ratio, &w.Grid, max(e.DesignEffect, 1))

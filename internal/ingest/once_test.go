@@ -15,7 +15,7 @@ import (
 // each once, and the judge knows what it would have known.
 func TestDuplicateBatchesChangeNoCountAndNoDecision(t *testing.T) {
 	rng := seeded(t)
-	s := mixedStage(t)
+	s := fullStage(t)
 	mixed(t, s, rng, 300, func() {})
 	db, _ := withRollout(t, s.rollout)
 	sent, twice := []store.LogEntry{}, 0
@@ -66,7 +66,7 @@ func equalEvidence(t testing.TB, a, b flyball.Evidence) bool {
 // exposure, by arrival.)
 func TestAShuffleAcrossBatchesLeavesEveryCountEqual(t *testing.T) {
 	rng := seeded(t)
-	s := mixedStage(t)
+	s := fullStage(t)
 	const batches, every, early = 300, 70 * time.Millisecond, 700 * time.Millisecond
 	came := make([]time.Duration, 400)
 	for i := range came {
@@ -127,5 +127,30 @@ func TestAShuffleAcrossBatchesLeavesEveryCountEqual(t *testing.T) {
 	}
 	if want.Joined < 10_000 {
 		t.Errorf("only %d were joined", want.Joined)
+	}
+}
+
+// However many observations come, a checkpoint grows with units and routes alone.
+func TestACheckpointIsBounded(t *testing.T) {
+	rng := seeded(t)
+	s := fullStage(t)
+	s.step(0, 1)
+	var sizes []int
+	for round := range 3 {
+		for b := range 150 {
+			at := time.Duration(round*150+b) * 70 * time.Millisecond
+			var items []any
+			for unit := range 30 {
+				name, route := fmt.Sprint(unit), fmt.Sprint("/", rng.IntN(11))
+				items = append(items, s.met(at, name, 1), saw(at, name, "latency", rng.ExpFloat64()), saw(at, name, "failures", float64(rng.IntN(2))),
+					on(saw(at, name, "took", rng.ExpFloat64()), route), on(saw(at, name, "orders", 1), route), on(saw(at, name, "visits", 1), route))
+			}
+			s.send(at, "a", items...)
+		}
+		sizes = append(sizes, len(state(t, s.judge)))
+	}
+	t.Logf("%v bytes", sizes)
+	if grown := float64(sizes[2]) / float64(sizes[1]); grown > 1.05 {
+		t.Errorf("from 300 to 450 batches the checkpoint grew from %d to %d bytes", sizes[1], sizes[2])
 	}
 }

@@ -228,7 +228,11 @@ func (g *reign) consume(ctx context.Context) (read int, err error) {
 		entries, err = tx.Log(g.judge.Seq(), readLimit, readBytes)
 		return err
 	})
-	for _, e := range entries {
+	began := time.Now()
+	for i, e := range entries {
+		if time.Since(began) > leaseTTL/4 {
+			return i, err // the lease comes first
+		}
 		g.mu.Lock()
 		breached := g.judge.Apply(e)
 		g.mu.Unlock()

@@ -122,20 +122,33 @@ func mixed(t testing.TB, s *stage, rng *rand.Rand, batches int, each func()) {
 	}
 }
 
+// mixedStage has what takes little time to judge.
 func mixedStage(t testing.TB) *stage {
+	p, m := mixedPlan()
+	return newStage(t, p, m)
+}
+
+func mixedPlan() (flyball.RolloutPlan, []flyball.Metric) {
 	latency := flyball.Metric{Key: "latency", Type: flyball.MetricMean, Better: flyball.BetterLower, Analysis: flyball.AnalysisRequest}
 	failures := flyball.Metric{Key: "failures", Type: flyball.MetricRate, Better: flyball.BetterLower, Analysis: flyball.AnalysisRequest}
 	cost := flyball.Metric{Key: "cost", Type: flyball.MetricMean, Better: flyball.BetterLower, Window: flyball.Duration(5 * time.Second)}
 	short := errorsByUnit
 	short.Window = flyball.Duration(5 * time.Second)
 	p, m := guarded(plan(200_000, 500_000), flyball.Margin{Relative: 0.05}, short, latency, failures, cost)
-	took := flyball.Source{Observation: "took"}
+	p.Success = []flyball.Success{{Metric: "cost"}}
+	return p, m
+}
+
+// fullStage has every type of metric, and each that can be by an attribute so too.
+func fullStage(t testing.TB) *stage {
+	p, m := mixedPlan()
+	took, window := flyball.Source{Observation: "took"}, flyball.Duration(5*time.Second)
 	more := []flyball.Metric{
-		{Key: "p90", Type: flyball.MetricQuantile, Quantile: 0.9, Of: took, Better: flyball.BetterLower, Window: short.Window},
+		{Key: "p90", Type: flyball.MetricQuantile, Quantile: 0.9, Of: took, Better: flyball.BetterLower, Window: window},
 		{Key: "p50", Type: flyball.MetricQuantile, Quantile: 0.5, Of: took, Better: flyball.BetterLower, Analysis: flyball.AnalysisRequest},
-		{Key: "basket", Type: flyball.MetricRatio, Numerator: "orders", Denominator: "visits", Better: flyball.BetterHigher, Window: short.Window},
+		{Key: "basket", Type: flyball.MetricRatio, Numerator: "orders", Denominator: "visits", Better: flyball.BetterHigher, Window: window},
 		{Key: "bounce", Type: flyball.MetricRatio, Numerator: "orders", Denominator: "visits", Better: flyball.BetterLower, Analysis: flyball.AnalysisRequest},
-		{Key: "took", Type: flyball.MetricMean, Better: flyball.BetterLower, Window: short.Window},
+		{Key: "took", Type: flyball.MetricMean, Better: flyball.BetterLower, Window: window},
 	}
 	for _, m := range more {
 		p.Guardrails = append(p.Guardrails, flyball.Guardrail{Metric: m.Key, Margin: flyball.Margin{Relative: 0.1}},
@@ -148,7 +161,7 @@ func mixedStage(t testing.TB) *stage {
 
 func TestARestoredJudgeIsBitForBitTheSame(t *testing.T) {
 	rng := seeded(t)
-	s := mixedStage(t)
+	s := fullStage(t)
 	mixed(t, s, rng, 300, func() {})
 	want := state(t, s.judge)
 	j := NewJudge()
@@ -181,7 +194,7 @@ func TestARestoredJudgeIsBitForBitTheSame(t *testing.T) {
 func TestAKilledJudgeCountsEachEntryOnce(t *testing.T) {
 	t.Parallel()
 	rng := seeded(t)
-	s := mixedStage(t)
+	s := fullStage(t)
 	db, path := withRollout(t, s.rollout)
 	appendLog(t, db, s.log...)
 	spawn := func() (kill func()) {

@@ -45,8 +45,8 @@ func (t *trial) evidence(now time.Time) flyball.Evidence {
 		},
 		Crossed: t.Crossed[control] + t.Crossed[treatment], Joined: t.Joined, Unjoined: t.Unjoined,
 	}
-	for _, h := range t.held { // what has waited too long, though nothing came that told the trial so
-		if !h.done && h.until < micros(now) {
+	for i := range t.held { // what has waited too long, though nothing came that told the trial so
+		if h := &t.held[i]; h.until < micros(now) && t.waits(h) {
 			e.Unjoined++
 		}
 	}

@@ -65,6 +65,7 @@ func (t *trial) expose(x *exposure) {
 		}
 	}
 	u := &t.units[i]
+	sooner := x.t < u.first
 	u.first = min(u.first, x.t)
 	if !u.crossed {
 		if expected := t.armAt(u, x.step); arm == expected {
@@ -81,7 +82,7 @@ func (t *trial) expose(x *exposure) {
 	if !u.crossed && (t.Recorded || x.step == t.at()) && int(u.stratum) != t.Stratum+1 {
 		t.enter(i, x.t)
 	}
-	if !known {
+	if !known || sooner {
 		t.resume(x.unit)
 	}
 }
@@ -213,21 +214,36 @@ func (t *trial) observe(o *observation, trusted bool) {
 		}
 		return
 	}
-	if !trusted {
-		return
-	}
-	if t.heldLive >= MaxWaiting {
+	if trusted && !t.hold(o, t.Clock+waitForExposure.Microseconds()) {
 		t.unjoined()
-		return
+	}
+}
+
+// hold lets an observation wait for an exposure, if there is room.
+func (t *trial) hold(o *observation, until int64) bool {
+	if t.heldLive >= MaxWaiting {
+		return false
 	}
 	t.heldBy[o.unit] = append(t.heldBy[o.unit], t.heldBase+len(t.held))
-	t.held = append(t.held, held{observation: *o, until: t.Clock + waitForExposure.Microseconds()})
+	t.held = append(t.held, held{observation: *o, until: until})
 	t.heldLive++
+	return true
+}
+
+// waits says whether what is held is of a unit without an exposure. What is not
+// came before its unit's first exposure, and counts for nothing unless an earlier
+// one is under way.
+func (t *trial) waits(h *held) bool {
+	_, known := t.index[h.unit]
+	return !h.done && !known
 }
 
 func (t *trial) join(i int32, o *observation, trusted bool) {
 	u := &t.units[i]
 	if o.t < u.first-earliest.Microseconds() {
+		if trusted {
+			t.hold(o, t.Clock+waitForExposure.Microseconds())
+		}
 		return
 	}
 	t.noteJoined(int(u.latest), o, trusted)
@@ -280,7 +296,8 @@ func (t *trial) resume(key string) {
 		h := &t.held[n-t.heldBase]
 		h.done = true
 		t.heldLive--
-		t.join(i, &h.observation, true)
+		o := h.observation // which may come to wait again, and t.held grow
+		t.join(i, &o, true)
 	}
 }
 
@@ -289,7 +306,9 @@ func (t *trial) giveUp() {
 	n := 0
 	for n < len(t.held) && (t.held[n].done || t.held[n].until < t.Clock) {
 		if h := &t.held[n]; !h.done {
-			t.unjoined()
+			if t.waits(h) {
+				t.unjoined()
+			}
 			t.heldLive--
 			if rest := t.heldBy[h.unit]; len(rest) > 1 {
 				t.heldBy[h.unit] = rest[1:]

@@ -89,7 +89,7 @@ func TestAShuffleAcrossBatchesLeavesEveryCountEqual(t *testing.T) {
 	}
 	s.send(batches*every+time.Minute, "i0")
 	log := slices.Clone(s.log)
-	for chunk := range slices.Chunk(log, 20) { // of 1.4 s: what waits for an exposure waits for five
+	for chunk := range slices.Chunk(log, 50) { // of 3.5 s: what waits for an exposure waits for five
 		if chunk[0].Kind == store.KindRollout {
 			continue // its start
 		}

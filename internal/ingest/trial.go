@@ -123,7 +123,7 @@ func (t *trial) prepare() {
 	for _, s := range plan.Success {
 		add(s.Metric, flyball.Margin{}, true, plan.Alpha/float64(len(plan.Success)))
 	}
-	if fresh {
+	if t.Silence.Ratio == 0 {
 		t.Silence.Missing = stats.NewMissing(t.schedule())
 	}
 	t.judged = slices.Clone(t.gauges)

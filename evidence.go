@@ -35,6 +35,8 @@ type Evidence struct {
 // MetricEvidence is what the judge knows of one metric.
 type MetricEvidence struct {
 	Metric    string      `json:"metric"`
+	By        string      `json:"by,omitempty" doc:"the attribute, each value of which is judged"`
+	Value     string      `json:"value,omitempty" doc:"of a slot: the attribute's value"`
 	Margin    Margin      `json:"margin,omitzero"`
 	Verdict   Verdict     `json:"verdict"`
 	E         float64     `json:"e"`         // e-value against "within the margin"
@@ -54,6 +56,14 @@ type MetricEvidence struct {
 	// Stream is set for a metric that is a stream. Nothing is then compared, and
 	// what belongs to a comparison is zero.
 	Stream *StreamEvidence `json:"stream,omitempty"`
+	// Slots are the values of the attribute By that have a test of their own, in
+	// the order in which control showed them. E and Threshold are then those of
+	// the slot with most evidence against it, and AdvanceE is that of all
+	// observations together; once a slot has breached, the numbers are its.
+	Slots []MetricEvidence `json:"slots,omitempty"`
+	// Others counts observations with another value, or none: they are in the
+	// numbers of the whole, and have no test of their own.
+	Others *Arms `json:"others,omitempty"`
 }
 
 // StreamEvidence is what the judge knows of a stream.

@@ -47,7 +47,7 @@ type Metric struct {
 	Unit        string     `json:"unit,omitempty" doc:"of its values" example:"ms"`
 	Analysis    Analysis   `json:"analysis,omitempty" enum:"unit,request" doc:"what counts as one trial (default unit)"`
 	Better      Better     `json:"better" enum:"lower,higher" doc:"which way the metric should move"`
-	Cap         float64    `json:"cap,omitempty" doc:"larger values count as this, in both arms"`
+	Cap         float64    `json:"cap,omitempty" doc:"larger values count as this, in both arms (default: learnt from control)"`
 	Window      Duration   `json:"window,omitempty" doc:"for unit analysis: how long after first exposure an outcome counts (default 30m)" example:"30m"`
 }
 

@@ -41,8 +41,8 @@ type answerable struct {
 	key   string
 	rules *eval.Ruleset
 	flag  *eval.Flag // of the rules
-	plain bool     // nothing of rules and rollouts is told
-	fixed *encoded // the answer whatever the context, if there is one
+	plain bool       // nothing of rules and rollouts is told
+	fixed *encoded   // the answer whatever the context, if there is one
 	mu    sync.Mutex
 	known atomic.Pointer[map[*flyball.Resolution]*encoded]
 }

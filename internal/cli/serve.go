@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -74,7 +75,7 @@ func (p *program) serve(ctx context.Context, c app.Config) error {
 	if a.AdminToken != "" {
 		fmt.Fprintln(p.err, "admin token:", a.AdminToken)
 	}
-	settle()
+	debug.FreeOSMemory() // the garbage of reading and compiling rulesets
 	c.Log.Info("flyball is ready", "version", flyball.ProgramVersion, "url", a.URL, "after", time.Since(start).Round(time.Millisecond))
 	if a.FlagdAddress != "" {
 		c.Log.Info("flagd's programs are served too", "address", a.FlagdAddress)

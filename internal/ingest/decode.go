@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"runtime"
 	"strings"
 	"sync"
 
@@ -43,24 +44,36 @@ func (l Limits) withDefaults() Limits {
 //
 // The ratio binds only what inflates to more than could have been sent plain:
 // telemetry repeats itself, and honest batches often shrink thirtyfold.
+//
+// A batch is read whole and then decoded in a place of [decoding], so that a slow
+// sender keeps no place, and telemetry leaves a core, and memory, to all else.
 func DecodeBatch(r io.Reader, encoding string, limits Limits) (flyball.TelemetryBatch, error) {
 	l := limits.withDefaults()
+	plain := encoding == "" || encoding == "identity"
+	if !plain && encoding != "gzip" {
+		return flyball.TelemetryBatch{}, flyball.FieldErrorf("Content-Encoding", "%.32q is not supported: send the batch plain or as gzip", encoding)
+	}
+	sent := buffers.Get().(*bytes.Buffer)
+	defer func() { sent.Reset(); buffers.Put(sent) }()
+	if err := fill(sent, r, l.Bytes); err != nil {
+		return flyball.TelemetryBatch{}, err
+	}
+	decoding <- struct{}{}
+	defer func() { <-decoding }()
+	if plain {
+		return parseBatch(sent.Bytes())
+	}
 	buf := buffers.Get().(*bytes.Buffer)
 	defer func() { buf.Reset(); buffers.Put(buf) }()
-	var err error
-	switch encoding {
-	case "", "identity":
-		err = fill(buf, r, l.Bytes, "the batch")
-	case "gzip":
-		err = inflate(buf, r, l)
-	default:
-		err = flyball.FieldErrorf("Content-Encoding", "%.32q is not supported: send the batch plain or as gzip", encoding)
-	}
-	if err != nil {
+	if err := inflate(buf, sent, l); err != nil {
 		return flyball.TelemetryBatch{}, err
 	}
 	return parseBatch(buf.Bytes())
 }
+
+// decoding has a place for each batch that may be decoded at once: half of the
+// cores.
+var decoding = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 
 var (
 	buffers   = sync.Pool{New: func() any { return new(bytes.Buffer) }}
@@ -68,10 +81,10 @@ var (
 )
 
 // fill reads all of r into buf, or refuses it.
-func fill(buf *bytes.Buffer, r io.Reader, most int64, what string) error {
+func fill(buf *bytes.Buffer, r io.Reader, most int64) error {
 	n, err := buf.ReadFrom(io.LimitReader(r, most+1))
 	if n > most {
-		return flyball.Errorf(flyball.TooLarge, "%s has more than %d bytes: send less at a time", what, most)
+		return flyball.Errorf(flyball.TooLarge, "the batch has more than %d bytes: send less at a time", most)
 	}
 	if err != nil {
 		return explainRead(err)
@@ -99,7 +112,7 @@ func explainShape(err error) error {
 }
 
 func inflate(buf *bytes.Buffer, r io.Reader, l Limits) error {
-	sent := &counter{r: r, most: l.Bytes}
+	sent := &counter{r: r}
 	z := inflaters.Get().(*gzip.Reader)
 	defer inflaters.Put(z)
 	if err := z.Reset(sent); err != nil {
@@ -125,17 +138,15 @@ func inflate(buf *bytes.Buffer, r io.Reader, l Limits) error {
 	return nil
 }
 
-// A counter counts what is read through it, and refuses to read too much.
+// A counter counts what is read through it.
 type counter struct {
-	r       io.Reader
-	n, most int64
+	r io.Reader
+	n int64
 }
 
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
-	if c.n += int64(n); c.n > c.most {
-		return 0, flyball.Errorf(flyball.TooLarge, "the batch has more than %d bytes: send less at a time", c.most)
-	}
+	c.n += int64(n)
 	return n, err
 }
 

@@ -179,7 +179,7 @@ func (r *record) sort() {
 	}
 	byObservation := func(a, b observation) int {
 		return cmp.Or(cmp.Compare(a.t, b.t), cmp.Compare(a.metric, b.metric), cmp.Compare(a.unit, b.unit),
-			cmp.Compare(a.variant, b.variant), cmp.Compare(a.flag, b.flag), cmp.Compare(scramble(a.value), scramble(b.value)))
+			cmp.Compare(a.variant, b.variant), cmp.Compare(a.flag, b.flag), cmp.Compare(scramble(a.value), scramble(b.value)), slices.CompareFunc(a.attributes, b.attributes, attribute.compare))
 	}
 	if !slices.IsSortedFunc(r.exposures, byExposure) {
 		slices.SortFunc(r.exposures, byExposure)

@@ -261,7 +261,7 @@ func recordOf(b flyball.TelemetryBatch, trusted bool, now time.Time) (*record, [
 		} else if t := o.T.Add(skew); !timely(t, now) {
 			refuse("observations", i, errUntimely)
 		} else {
-			rec.observations = append(rec.observations, observation{t: micros(t), metric: o.Metric, flag: o.Flag, variant: o.Variant, unit: o.Unit, value: o.Value})
+			rec.observations = append(rec.observations, observation{t: micros(t), metric: o.Metric, flag: o.Flag, variant: o.Variant, unit: o.Unit, value: o.Value, attributes: attributesOf(o.Attributes)})
 		}
 	}
 	return rec, slices.Clip(rejected)

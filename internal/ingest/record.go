@@ -42,9 +42,14 @@ type observation struct {
 	variant string
 	unit    string
 	value   float64
+	// attributes stand in the order of their names
+	attributes []attribute
 }
 
-const recordVersion = 1
+// An attribute is one of an observation, its value as text.
+type attribute struct{ name, value string }
+
+const recordVersion = 2
 
 func micros(t time.Time) int64 { return t.UnixMicro() }
 
@@ -121,8 +126,17 @@ func (r *record) encode() []byte {
 		w.word(o.variant)
 		w.string(o.unit)
 		w.float(o.value)
+		w.attributes(o.attributes)
 	}
 	return w.buf
+}
+
+func (w *recordWriter) attributes(all []attribute) {
+	w.uint(uint64(len(all)))
+	for _, a := range all {
+		w.word(a.name)
+		w.word(a.value)
+	}
 }
 
 func flag(b bool) uint64 {
@@ -197,6 +211,18 @@ func (r *recordReader) word() string {
 	return r.words[n-1]
 }
 
+func (r *recordReader) attributes() []attribute {
+	n := r.count(2)
+	if n == 0 {
+		return nil
+	}
+	all := make([]attribute, n)
+	for i := range all {
+		all[i] = attribute{name: r.word(), value: r.word()}
+	}
+	return all
+}
+
 // count reads a length of things that have at least least bytes each.
 func (r *recordReader) count(least int) int {
 	n := r.uint()
@@ -226,10 +252,10 @@ func decodeRecord(body []byte) (*record, error) {
 		last += r.int()
 		rec.exposures[i] = exposure{t: last, rollout: r.word(), variant: r.word(), unit: r.string(), by: r.string(), step: int(r.int())}
 	}
-	rec.observations = make([]observation, r.count(13))
+	rec.observations = make([]observation, r.count(14))
 	for i := range rec.observations {
 		last += r.int()
-		rec.observations[i] = observation{t: last, metric: r.word(), flag: r.word(), variant: r.word(), unit: r.string(), value: r.float()}
+		rec.observations[i] = observation{t: last, metric: r.word(), flag: r.word(), variant: r.word(), unit: r.string(), value: r.float(), attributes: r.attributes()}
 	}
 	if r.bad || len(r.buf) > 0 {
 		return nil, errRecord

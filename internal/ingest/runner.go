@@ -25,9 +25,11 @@ const (
 	readBytes = 8 << 20
 
 	checkpointEvery = time.Second
-	// A checkpoint may take a twentieth of the time: with many units they are
-	// rarer, and a restart reads more of the log.
-	checkpointShare  = 20
+	// A checkpoint may take a hundredth of the time, since nothing else can be
+	// written meanwhile: with many units they are rarer, and a restart reads more
+	// of the log.
+	checkpointShare  = 100
+	evidenceEvery    = time.Second
 	instancesEvery   = 2 * time.Second
 	forgetInstances  = 7 * 24 * time.Hour
 	checkpointBudget = 20 * time.Second
@@ -122,6 +124,8 @@ type reign struct {
 	saved      time.Time // when the last checkpoint was complete
 	savedSeq   int64
 	cost       time.Duration // of the last checkpoint
+	told       time.Time     // when evidence was written last
+	toldSeq    int64
 	renewed    time.Time
 	instances  time.Time           // when instances were written last
 	trimming   bool                // more of the log can be trimmed
@@ -224,7 +228,11 @@ func (g *reign) consume(ctx context.Context) (read int, err error) {
 		entries, err = tx.Log(g.judge.Seq(), readLimit, readBytes)
 		return err
 	})
-	for _, e := range entries {
+	began := time.Now()
+	for i, e := range entries {
+		if time.Since(began) > leaseTTL/4 {
+			return i, err // the lease comes first
+		}
 		g.mu.Lock()
 		breached := g.judge.Apply(e)
 		g.mu.Unlock()
@@ -242,6 +250,9 @@ func (g *reign) upkeep(ctx context.Context, now time.Time) error {
 	due := now.Sub(g.saved) >= max(checkpointEvery, checkpointShare*g.cost)
 	if due && g.judge.Seq() > g.savedSeq {
 		return g.save(ctx, now)
+	}
+	if now.Sub(g.told) >= evidenceEvery && g.judge.Seq() > g.toldSeq {
+		return g.tell(ctx, now)
 	}
 	if now.Sub(g.renewed) < leaseTTL/4 && !g.trimming {
 		return nil
@@ -272,7 +283,6 @@ func (g *reign) save(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	evidence := g.evidence(now)
 	var instances []flyball.Instance
 	writeInstances := now.Sub(g.instances) >= instancesEvery
 	if writeInstances {
@@ -301,12 +311,11 @@ func (g *reign) save(ctx context.Context, now time.Time) error {
 		return err
 	}
 	g.savedSeq, g.renewed, g.trimming = seq, now, true
-	g.tell(ctx, evidence)
 	if writeInstances {
 		g.instances = now
 		g.judge.instancesWritten()
 	}
-	return nil
+	return g.tell(ctx, now)
 }
 
 // evidence returns that of all live rollouts, and the last of those that
@@ -325,9 +334,17 @@ func (g *reign) evidence(now time.Time) []flyball.Evidence {
 }
 
 // tell writes evidence, each rollout's by itself where one cannot be written.
-func (g *reign) tell(ctx context.Context, all []flyball.Evidence) {
+func (g *reign) tell(ctx context.Context, now time.Time) error {
+	g.told, g.toldSeq = now, g.judge.Seq()
+	all := g.evidence(now)
+	if len(all) == 0 {
+		return nil
+	}
 	put := func(some []flyball.Evidence) error {
 		return g.db.Update(ctx, func(tx *store.Tx) error {
+			if err := tx.RenewLease(LeaseName, g.fence, leaseTTL, now); err != nil {
+				return err
+			}
 			for _, e := range some {
 				if err := tx.PutEvidence(e.Rollout, e); err != nil {
 					return err
@@ -336,18 +353,25 @@ func (g *reign) tell(ctx context.Context, all []flyball.Evidence) {
 			return nil
 		})
 	}
-	if len(all) > 0 && put(all) != nil {
-		for i := range all {
-			if err := put(all[i : i+1]); err != nil {
-				g.fail(ctx, err)
-			}
+	err := put(all)
+	for i := range all {
+		if err == nil || flyball.CodeOf(err) == flyball.Conflict {
+			break
+		}
+		if err := put(all[i : i+1]); err != nil {
+			g.fail(ctx, err)
 		}
 	}
+	if err != nil && flyball.CodeOf(err) == flyball.Conflict {
+		return err
+	}
+	g.renewed = now
 	for _, e := range all {
 		if !g.isLive(e.Rollout) {
 			g.knownEnded[e.Rollout] = struct{}{}
 		}
 	}
+	return nil
 }
 
 func (g *reign) isLive(rollout string) bool {

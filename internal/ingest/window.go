@@ -50,6 +50,9 @@ func (g *gauge) closeWindows(t *trial, step bool) {
 			g.Window = window{Opened: t.Clock}
 		}
 	}
+	if g.forms.tail && due(g.Window.Opened) {
+		g.closeTail(t, step)
+	}
 	if g.forms.pairAll && due(g.AllPair.Opened) {
 		if g.AllPair.both() {
 			g.closeAll(t)

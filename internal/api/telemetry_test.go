@@ -243,12 +243,13 @@ func TestTelemetryBecomesEvidenceAndShowsTheFleet(t *testing.T) {
 	}
 	h.tell(sdk, batch("a", fields{"exposures": exposures, "applied": fields{"epoch": head.ID().Epoch, "version": head.ID().Version}})).want(t, 202)
 	h.tell(sdk, batch("b", fields{"instance": fields{"id": "instance-2"}, "applied": fields{"epoch": 1, "version": 1}})).want(t, 202)
+	h.tell(sdk, batch("c", fields{"instance": fields{"id": "instance-3"}})).want(t, 202) // evaluates over OFREP
 	eventually(t, "the rollout has three units", func() bool {
 		r := h.must("get_rollout", fields{"id": fast})
 		return r.read(t, "evidence.units.treatment") == 1.0 && r.read(t, "evidence.units.control") == 2.0
 	})
 	fleet := h.must("get_fleet", fields{"environment": "production"})
-	if fleet.read(t, "environments.0.instances") != 2.0 || fleet.read(t, "environments.0.converged") != 1.0 || fleet.read(t, "environments.0.behind.0.id") != "instance-2" {
+	if fleet.read(t, "environments.0.instances") != 2.0 || fleet.read(t, "environments.0.converged") != 1.0 || fleet.read(t, "environments.0.remote") != 1.0 || fleet.read(t, "environments.0.behind.0.id") != "instance-2" {
 		t.Errorf("the fleet is %s", fleet.body)
 	}
 }

@@ -63,6 +63,24 @@ type EvaluationCount struct {
 	To      time.Time `json:"to"`
 }
 
+// MaxCount is the largest number of evaluations that one count tells: sums of
+// more would run over.
+const MaxCount = 1_000_000_000_000
+
+// Validate says what is wrong with a count; it is told to the sender and the
+// rest of the batch counts.
+func (c EvaluationCount) Validate() error {
+	switch {
+	case c.Flag == "" || len(c.Flag) > 128:
+		return FieldErrorf("flag", "needs 1 to 128 bytes")
+	case len(c.Variant) > 128:
+		return FieldErrorf("variant", "has at most 128 bytes")
+	case c.N <= 0 || c.N > MaxCount:
+		return FieldErrorf("n", "must lie between 1 and %d", int64(MaxCount))
+	}
+	return nil
+}
+
 // Limits of a telemetry batch. Whatever is over them is refused whole.
 const (
 	MaxBatchItems     = 10_000  // exposures and observations together
@@ -108,6 +126,7 @@ func (b TelemetryBatch) Validate() error {
 type TelemetryReply struct {
 	Accepted  int        `json:"accepted"`
 	Duplicate bool       `json:"duplicate,omitempty"` // the batch had arrived before
+	Unmatched int        `json:"unmatched,omitempty"` // of those accepted, exposures to no live rollout: it ended, or never was
 	Rejected  []Rejected `json:"rejected,omitempty"`
 	// FlushAfter is how long the sender should wait before its next batch.
 	FlushAfter Duration `json:"flushAfter"`
@@ -116,7 +135,7 @@ type TelemetryReply struct {
 // Rejected says why one item of a batch does not count. Index counts within
 // its own list.
 type Rejected struct {
-	List  string `json:"list"` // "exposures" or "observations"
+	List  string `json:"list"` // such as "exposures"
 	Index int    `json:"index"`
 	Why   string `json:"why"`
 }

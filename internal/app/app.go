@@ -120,7 +120,7 @@ func (a *App) start(ctx context.Context, c Config) error {
 	runner.OnBreach = func(string) { controller.Wake() }
 	runner.Fail = func(err error) { a.log.Warn("judge interrupted", "error", err) }
 	receiver.Committed = runner.Wake
-	receiver.Running = svc.RolloutRuns
+	receiver.Running, receiver.Exposed = svc.RolloutRuns, svc.Exposed
 	tally := ingest.NewTally(db)
 	tally.Fail = func(err error) { a.log.Warn("usage not written", "error", err) }
 	receiver.Heard = tally.Hear

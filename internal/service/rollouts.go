@@ -458,6 +458,28 @@ func (s *Service) Situation(ctx context.Context, id string) (out rollout.Situati
 	return out, err
 }
 
+// Exposed returns what tells of the exposures in an environment whether their
+// flag is known, to a public token only if public ones may see it, and whether
+// their rollout is live. What rests on a newer ruleset than this process has
+// heard of is taken for both. It is nil if there is no such environment.
+func (s *Service) Exposed(environment string, trusted bool) func(flyball.Exposure) (known, live bool) {
+	head, err := s.Published(environment)
+	if err != nil {
+		return nil
+	}
+	version := head.ID().Version
+	return func(x flyball.Exposure) (known, live bool) {
+		f := head.Compiled.Flag(x.Flag)
+		switch {
+		case x.Version > version:
+			return true, true
+		case f == nil || !trusted && !f.ClientVisible:
+			return false, false
+		}
+		return true, f.Rollout != nil && f.Rollout.ID == x.Rollout
+	}
+}
+
 // RolloutRuns says whether a rollout is live in an environment.
 func (s *Service) RolloutRuns(environment string) bool {
 	head, err := s.Published(environment)

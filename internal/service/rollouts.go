@@ -229,6 +229,19 @@ func (s *Service) ListRollouts(ctx context.Context, in ListRollouts) (Rollouts, 
 	return out, err
 }
 
+// LiveRollouts returns the ids of all rollouts that serve, however many there
+// are: one that is left out is never moved.
+func (s *Service) LiveRollouts(ctx context.Context) (ids []string, err error) {
+	err = s.db.View(ctx, func(tx *store.Tx) error {
+		live, err := tx.Rollouts(store.RolloutFilter{Live: true})
+		for _, r := range live {
+			ids = append(ids, r.ID)
+		}
+		return err
+	})
+	return ids, err
+}
+
 // PauseRollout keeps a rollout at its step until it is resumed. A breach ends
 // it all the same.
 func (s *Service) PauseRollout(ctx context.Context, in RolloutIn) (RolloutView, error) {

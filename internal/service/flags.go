@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -257,8 +258,24 @@ func (e *edit) archiveFlag(key string) error {
 	if err := e.touchAll(); err != nil {
 		return err
 	}
+	if needs := e.needs(key); len(needs) > 0 {
+		return flyball.Errorf(flyball.Conflict, "%q is a prerequisite of %s: take it out of their prerequisites first (flyball flag configure)", key, strings.Join(needs, ", ")).With("neededBy", needs)
+	}
 	if _, err := e.record("flag", key, "", f.Flag, nil); err != nil {
 		return err
 	}
 	return e.tx.ArchiveFlag(key, e.principal.ID, e.change.reason, e.at)
+}
+
+// needs names the flags that have a flag for a prerequisite, and where, by
+// environment: "shop.fast in production".
+func (e *edit) needs(key string) (found []string) {
+	for _, env := range slices.Sorted(maps.Keys(e.rulesets)) {
+		for _, f := range e.rulesets[env].before.doc.Flags {
+			if slices.ContainsFunc(f.Prerequisites, func(q flyball.Prerequisite) bool { return q.Flag == key }) {
+				found = append(found, f.Key+" in "+env)
+			}
+		}
+	}
+	return found
 }

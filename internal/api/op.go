@@ -40,6 +40,7 @@ type Operation struct {
 	In, Out reflect.Type
 
 	schema *huma.Schema // of In
+	echo   *echo        // nil for a row that replaces nothing
 	call   func(ctx context.Context, s *service.Service, decode func(into any) error) (any, error)
 }
 
@@ -123,8 +124,18 @@ func (o Operation) serve(s *service.Service) http.HandlerFunc {
 			writeProblem(w, r, err)
 			return
 		}
+		body, told, err := o.cut(body)
+		if err != nil {
+			writeProblem(w, r, err)
+			return
+		}
 		ctx, versions := service.GatherVersions(r.Context())
-		out, err := o.call(ctx, s, func(into any) error { return o.decode(r, body, into) })
+		out, err := o.call(ctx, s, func(into any) error {
+			if err := o.decode(r, body, into); err != nil {
+				return err
+			}
+			return o.agree(ctx, s, r, told)
+		})
 		if err != nil {
 			writeProblem(w, r, err)
 			return

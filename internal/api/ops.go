@@ -17,7 +17,7 @@ var operations = []Operation{
 		command("flag list", "--owner payments-team").table("flags: key kind type owner expiresAt lastEvaluated environments"),
 	op("get_flag", "GET /api/v1/flags/{key}", "Show a flag and what each environment serves for it.", service.Read, (*svc).Flag).
 		command("flag get", "payments.checkout.new-flow", "key"),
-	op("update_flag", "PUT /api/v1/flags/{key}", "Replace what a flag is; its key and its type stay.", service.Write, (*svc).UpdateFlag).
+	op("update_flag", "PUT /api/v1/flags/{key}", "Replace what a flag is; its key and its type stay.", service.Write, (*svc).UpdateFlag).echoes("get_flag", service.FlagView{}).
 		command("flag update", "payments.checkout.new-flow -f flag.yaml --reason 'a new owner'", "key"),
 	op("archive_flag", "POST /api/v1/flags/{key}/archive", "Take a flag out of every ruleset; its key is never free again.", service.Write, (*svc).ArchiveFlag).
 		command("flag archive", "payments.checkout.new-flow --reason 'the old path is deleted'", "key"),
@@ -32,7 +32,7 @@ var operations = []Operation{
 		command("flag disable", "payments.checkout.new-flow -e production --reason 'not yet'", "key"),
 	op("set_default", "PUT /api/v1/environments/{environment}/flags/{key}/default", "Say what is served when no rule matches.", service.Write, (*svc).SetDefault).
 		command("flag default", "payments.checkout.new-flow -e production --default '{variant: on}' --reason 'on for all'", "key"),
-	op("configure_flag", "PUT /api/v1/environments/{environment}/flags/{key}", "Replace what an environment serves for a flag, all at once.", service.Write, (*svc).SetConfig).
+	op("configure_flag", "PUT /api/v1/environments/{environment}/flags/{key}", "Replace what an environment serves for a flag, all at once.", service.Write, (*svc).SetConfig).echoes("get_flag", service.ConfigView{}, "environments", "{environment}").
 		command("flag configure", "payments.checkout.new-flow -e production -f config.yaml --reason 'new targeting'", "key"),
 
 	op("list_rules", "GET /api/v1/environments/{environment}/flags/{key}/rules", "List a flag's rules in an environment, in order.", service.Read, (*svc).ListRules).
@@ -52,7 +52,7 @@ var operations = []Operation{
 		command("segment list", "").table("segments: key owner description include exclude version"),
 	op("get_segment", "GET /api/v1/segments/{key}", "Show a segment.", service.Read, (*svc).Segment).
 		command("segment get", "beta-testers", "key"),
-	op("update_segment", "PUT /api/v1/segments/{key}", "Replace a segment; it is a change of every flag that uses it.", service.Write, (*svc).UpdateSegment).upTo(limitSegment).
+	op("update_segment", "PUT /api/v1/segments/{key}", "Replace a segment; it is a change of every flag that uses it.", service.Write, (*svc).UpdateSegment).upTo(limitSegment).echoes("get_segment", service.SegmentView{}).
 		command("segment update", "beta-testers --owner default --include user-1,user-2,user-3 --reason 'one more'", "key"),
 
 	op("create_metric", "POST /api/v1/metrics", "Create a metric, by which rollouts are judged.", service.Write, (*svc).CreateMetric).
@@ -61,7 +61,7 @@ var operations = []Operation{
 		command("metric list", "").table("metrics: key type better analysis unit window description"),
 	op("get_metric", "GET /api/v1/metrics/{key}", "Show a metric.", service.Read, (*svc).Metric).
 		command("metric get", "checkout.errors", "key"),
-	op("update_metric", "PUT /api/v1/metrics/{key}", "Replace a metric, unless it judges a live rollout.", service.Write, (*svc).UpdateMetric).
+	op("update_metric", "PUT /api/v1/metrics/{key}", "Replace a metric, unless it judges a live rollout.", service.Write, (*svc).UpdateMetric).echoes("get_metric", service.MetricView{}).
 		command("metric update", "checkout.errors --type rate --better lower --window 10m --reason 'outcomes are quick'", "key"),
 
 	op("start_rollout", "POST /api/v1/rollouts", "Start a rollout; its first step serves at once.", service.Write, (*svc).StartRollout).

@@ -195,6 +195,9 @@ func (p *program) fields(o api.Operation, f *pflag.FlagSet, file string, args []
 		fields[name] = v
 	}
 	for i, name := range o.Args {
+		if v, ok := fields[name]; ok && v != args[i] {
+			return nil, usage{fmt.Errorf("%s: %s: the file says %v and the command %q", file, name, v, args[i])}
+		}
 		fields[name] = args[i]
 	}
 	return fields, nil

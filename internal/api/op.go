@@ -36,6 +36,7 @@ type Operation struct {
 	Args    []string // the fields that the command takes by position
 	Example string   // arguments of the command
 	Columns string   // of the table that the command prints, if it lists
+	Still   bool     // it makes no version of a ruleset, whatever it changes
 	Limit   int64    // bytes of a request's body
 	In, Out reflect.Type
 
@@ -75,6 +76,7 @@ func (o Operation) command(command, example string, args ...string) Operation {
 }
 
 func (o Operation) table(columns string) Operation { o.Columns = columns; return o }
+func (o Operation) still() Operation               { o.Still = true; return o }
 func (o Operation) upTo(limit int64) Operation     { o.Limit = limit; return o }
 
 // Changes says whether the capability changes anything.
@@ -141,12 +143,16 @@ func (o Operation) serve(s *service.Service) http.HandlerFunc {
 			return
 		}
 		tellVersions(w, versions.Made())
-		status := http.StatusOK
-		if o.Method == http.MethodPost && strings.HasPrefix(o.Name, "create_") {
-			status = http.StatusCreated
-		}
-		writeJSON(w, r, status, out)
+		writeJSON(w, r, o.Success(), out)
 	}
+}
+
+// Success is the status of an answer that is not a problem.
+func (o Operation) Success() int {
+	if strings.HasPrefix(o.Name, "create_") || o.Name == "start_rollout" {
+		return http.StatusCreated
+	}
+	return http.StatusOK
 }
 
 // VersionsHeader tells which ruleset versions a change made, such as

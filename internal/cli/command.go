@@ -56,7 +56,7 @@ func (p *program) addRow(root *cobra.Command, o api.Operation) {
 		c.RegisterFlagCompletionFunc("environment", p.completeKeys("list_environments", "environments"))
 	}
 	var wait waiting
-	if o.Changes() {
+	if o.Changes() && !o.Still {
 		wait.flags(f)
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -72,6 +72,7 @@ func (p *program) addRow(root *cobra.Command, o api.Operation) {
 		if err := p.answer(o, answer); err != nil {
 			return err
 		}
+		p.tellMore(o, fields, answer)
 		return p.waitForFleet(c.Context(), wait, made)
 	}
 	parent.AddCommand(c)

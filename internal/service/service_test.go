@@ -227,6 +227,37 @@ func TestAllLiveRolloutsAreFoundHoweverMany(t *testing.T) {
 	}
 }
 
+func TestTheAuditLogTellsWhereItGoesOn(t *testing.T) {
+	s, ctx := house(t)
+	must[FlagView](t)(s.CreateFlag(ctx, newFlag("shop.cart")))
+	must[FlagView](t)(s.CreateFlag(ctx, newFlag("other.cart")))
+	must[Configured](t)(s.EnableFlag(ctx, in("other.cart")))
+	must[Configured](t)(s.EnableFlag(ctx, in("shop.cart")))
+	all := must[Audit](t)(s.ListAudit(ctx, ListAudit{}))
+	if all.More || all.Next != 0 {
+		t.Errorf("of %d entries there are more: %+v", len(all.Entries), all)
+	}
+	limited := WithPrincipal(ctx, Principal{Actor: flyball.Actor{ID: "user:bob"}, Kind: flyball.TokenAPI, Flags: []string{"shop.*"}})
+	for _, ctx := range []context.Context{ctx, limited} {
+		want := must[Audit](t)(s.ListAudit(ctx, ListAudit{})).Entries
+		for limit := 1; limit <= len(want); limit++ {
+			var got []flyball.AuditEntry
+			which := ListAudit{Limit: limit}
+			for more := true; more; {
+				page := must[Audit](t)(s.ListAudit(ctx, which))
+				got = append(got, page.Entries...)
+				more, which.Before = page.More, page.Next
+				if more != (len(got) < len(want)) {
+					t.Fatalf("after %d of %d entries, %d at a time, more is %v", len(got), len(want), limit, more)
+				}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%d at a time:\n%s", limit, diff)
+			}
+		}
+	}
+}
+
 func TestASegmentsChangeIsAChangeOfEveryEnvironmentThatUsesIt(t *testing.T) {
 	s, ctx := house(t)
 	must[FlagView](t)(s.CreateFlag(ctx, newFlag("shop.checkout.fast")))

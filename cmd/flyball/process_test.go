@@ -330,6 +330,8 @@ func TestTheDemonstrationEndsAtCtrlC(t *testing.T) {
 		folder := t.TempDir()
 		cmd := exec.Command(program(t), "demo")
 		cmd.Env = append(os.Environ(), "TMPDIR="+folder)
+		var told bytes.Buffer
+		cmd.Stderr = &told
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -345,6 +347,10 @@ func TestTheDemonstrationEndsAtCtrlC(t *testing.T) {
 		}
 		if !empty(t, folder) {
 			t.Errorf("interrupted after %v, it leaves files behind", after)
+		}
+		// Before the program listens for it, Ctrl-C ends it as it does any other.
+		if code := cmd.ProcessState.ExitCode(); code >= 0 && told.String() != "error: interrupted before the end: server and shop are stopped, and nothing is left behind\n" {
+			t.Errorf("interrupted after %v, it ends with %d and says %q", after, code, told.String())
 		}
 	}
 }

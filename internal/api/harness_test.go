@@ -106,7 +106,7 @@ func open(t testing.TB, options ...option) *house {
 	if h.admin == "" { // made before
 		h.admin = set.admin
 	}
-	h.receiver.Running, h.receiver.Committed = h.service.RolloutRuns, runner.Wake
+	h.receiver.Running, h.receiver.Exposed, h.receiver.Committed = h.service.RolloutRuns, h.service.Exposed, runner.Wake
 	tally := ingest.NewTally(db)
 	tally.Fail = func(err error) { log.Error("usage not written", "error", err) }
 	h.receiver.Heard = tally.Hear

@@ -37,10 +37,12 @@ type Operation struct {
 	Maybe   string   // one more that it takes so, if it is given
 	Example string   // arguments of the command
 	Columns string   // of the table that the command prints, if it lists
+	Still   bool     // it makes no version of a ruleset, whatever it changes
 	Limit   int64    // bytes of a request's body
 	In, Out reflect.Type
 
 	schema *huma.Schema // of In
+	echo   *echo        // nil for a row that replaces nothing
 	call   func(ctx context.Context, s *service.Service, decode func(into any) error) (any, error)
 }
 
@@ -76,6 +78,7 @@ func (o Operation) command(command, example string, args ...string) Operation {
 
 func (o Operation) maybe(arg string) Operation     { o.Maybe = arg; return o }
 func (o Operation) table(columns string) Operation { o.Columns = columns; return o }
+func (o Operation) still() Operation               { o.Still = true; return o }
 func (o Operation) upTo(limit int64) Operation     { o.Limit = limit; return o }
 
 // Changes says whether the capability changes anything.
@@ -125,19 +128,33 @@ func (o Operation) serve(s *service.Service) http.HandlerFunc {
 			writeProblem(w, r, err)
 			return
 		}
+		body, told, err := o.cut(body)
+		if err != nil {
+			writeProblem(w, r, err)
+			return
+		}
 		ctx, versions := service.GatherVersions(r.Context())
-		out, err := o.call(ctx, s, func(into any) error { return o.decode(r, body, into) })
+		out, err := o.call(ctx, s, func(into any) error {
+			if err := o.decode(r, body, into); err != nil {
+				return err
+			}
+			return o.agree(ctx, s, r, told)
+		})
 		if err != nil {
 			writeProblem(w, r, err)
 			return
 		}
 		tellVersions(w, versions.Made())
-		status := http.StatusOK
-		if o.Method == http.MethodPost && strings.HasPrefix(o.Name, "create_") {
-			status = http.StatusCreated
-		}
-		writeJSON(w, r, status, out)
+		writeJSON(w, r, o.Success(), out)
 	}
+}
+
+// Success is the status of an answer that is not a problem.
+func (o Operation) Success() int {
+	if strings.HasPrefix(o.Name, "create_") || o.Name == "start_rollout" {
+		return http.StatusCreated
+	}
+	return http.StatusOK
 }
 
 // VersionsHeader tells which ruleset versions a change made, such as

@@ -387,6 +387,7 @@ type metrics struct {
 	requests *prometheus.HistogramVec
 	streams  prometheus.Gauge
 	batches  *prometheus.CounterVec
+	items    *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -398,7 +399,10 @@ func newMetrics() *metrics {
 		}, []string{"route"}),
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{Name: "flyball_streams", Help: "SDK streams open now."}),
 		batches: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "flyball_telemetry_batches_total", Help: "Telemetry batches, by outcome."}, []string{"outcome"}),
+		items: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "flyball_telemetry_lost_items_total", Help: "Items of accepted batches that enter no evidence: rejected, or unmatched by a live rollout.",
+		}, []string{"outcome"}),
 	}
-	m.registry.MustRegister(m.requests, m.streams, m.batches)
+	m.registry.MustRegister(m.requests, m.streams, m.batches, m.items)
 	return m
 }

@@ -139,7 +139,7 @@ func (a *App) start(ctx context.Context, c Config) error {
 	runner.Fail = func(err error) { a.log.Warn("judge interrupted", "error", err) }
 	poller.Fail = func(err error) { a.log.Warn("stream not written", "error", err) }
 	receiver.Committed = runner.Wake
-	receiver.Running = svc.RolloutRuns
+	receiver.Running, receiver.Exposed = svc.RolloutRuns, svc.Exposed
 	tally := ingest.NewTally(db)
 	tally.Fail = func(err error) { a.log.Warn("usage not written", "error", err) }
 	receiver.Heard = tally.Hear

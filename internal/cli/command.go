@@ -56,7 +56,7 @@ func (p *program) addRow(root *cobra.Command, o api.Operation) {
 		c.RegisterFlagCompletionFunc("environment", p.completeKeys("list_environments", "environments"))
 	}
 	var wait waiting
-	if o.Changes() {
+	if o.Changes() && !o.Still {
 		wait.flags(f)
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -72,6 +72,7 @@ func (p *program) addRow(root *cobra.Command, o api.Operation) {
 		if err := p.answer(o, answer); err != nil {
 			return err
 		}
+		p.tellMore(o, fields, answer)
 		return p.waitForFleet(c.Context(), wait, made)
 	}
 	parent.AddCommand(c)
@@ -204,6 +205,9 @@ func (p *program) fields(o api.Operation, f *pflag.FlagSet, file string, args []
 		fields[name] = v
 	}
 	for i, name := range append(slices.Clip(o.Args), o.Maybe)[:len(args)] {
+		if v, ok := fields[name]; ok && v != args[i] {
+			return nil, usage{fmt.Errorf("%s: %s: the file says %v and the command %q", file, name, v, args[i])}
+		}
 		fields[name] = args[i]
 		if o.Schema().Properties[name].Type == huma.TypeInteger {
 			n, err := strconv.ParseInt(args[i], 10, 64)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"sort"
 	"strings"
@@ -68,6 +69,34 @@ func (p *program) answer(o api.Operation, answer json.RawMessage) error {
 		fmt.Fprintln(p.err, p.paint(yellow, "Keep the secret: it is shown once and never again."))
 	}
 	return p.printYAML(answer)
+}
+
+// tellMore says that a list was cut short, and how to go on.
+func (p *program) tellMore(o api.Operation, fields map[string]any, answer json.RawMessage) {
+	var list struct {
+		More bool
+		Next int64
+	}
+	if p.output == "json" || o.Columns == "" || json.Unmarshal(answer, &list) != nil || !list.More {
+		return
+	}
+	onward := maps.Clone(fields)
+	if _, ok := onward["after"]; ok {
+		onward["after"] = list.Next
+	} else {
+		onward["before"] = list.Next
+	}
+	line := "flyball " + o.Command
+	for _, name := range fieldNames(o) {
+		if v, ok := onward[name]; ok {
+			text := fmt.Sprint(v)
+			if strings.ContainsAny(text, " '\"\\$`*?") {
+				text = "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+			}
+			line += " --" + kebab(name) + " " + text
+		}
+	}
+	fmt.Fprintln(p.err, p.paint(faint, "there are more: "+line))
 }
 
 func (p *program) printJSON(answer json.RawMessage) error {

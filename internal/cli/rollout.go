@@ -154,7 +154,7 @@ func (p *program) watch(ctx context.Context, id string) error {
 				body, _ := json.Marshal(v)
 				fmt.Fprintln(p.out, string(body))
 			} else {
-				fmt.Fprintln(p.out, time.Now().Format(time.TimeOnly), line)
+				fmt.Fprintln(p.out, clock(v), line)
 			}
 		}
 		switch v.State {
@@ -170,6 +170,14 @@ func (p *program) watch(ctx context.Context, id string) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// clock is when a rollout is seen, or when it ended.
+func clock(v service.RolloutView) string {
+	if v.EndedAt != nil {
+		return v.EndedAt.Local().Format(time.DateTime)
+	}
+	return time.Now().Format(time.TimeOnly)
 }
 
 func (p *program) watchLine(v service.RolloutView) string {

@@ -5,11 +5,12 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
-	"math"
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/flyballdev/flyball"
 )
@@ -39,24 +40,24 @@ func (l Limits) withDefaults() Limits {
 // "identity") or compressed ("gzip"). It reads no more than the limits allow
 // and answers [flyball.TooLarge] beyond them, and [flyball.Invalid] for what is
 // no batch. Fields it does not know are skipped, so that a newer SDK is not
-// refused. An item that cannot be read becomes one that its Validate refuses:
-// a bad item does not spoil the others.
+// refused. A bad item does not spoil the others: one that cannot be read is
+// empty in its place, and misread says why.
 //
 // The ratio binds only what inflates to more than could have been sent plain:
 // telemetry repeats itself, and honest batches often shrink thirtyfold.
 //
 // A batch is read whole and then decoded in a place of [decoding], so that a slow
 // sender keeps no place, and telemetry leaves a core, and memory, to all else.
-func DecodeBatch(r io.Reader, encoding string, limits Limits) (flyball.TelemetryBatch, error) {
+func DecodeBatch(r io.Reader, encoding string, limits Limits) (batch flyball.TelemetryBatch, misread []flyball.Rejected, err error) {
 	l := limits.withDefaults()
 	plain := encoding == "" || encoding == "identity"
 	if !plain && encoding != "gzip" {
-		return flyball.TelemetryBatch{}, flyball.FieldErrorf("Content-Encoding", "%.32q is not supported: send the batch plain or as gzip", encoding)
+		return flyball.TelemetryBatch{}, nil, flyball.FieldErrorf("Content-Encoding", "%.32q is not supported: send the batch plain or as gzip", encoding)
 	}
 	sent := buffers.Get().(*bytes.Buffer)
 	defer func() { sent.Reset(); buffers.Put(sent) }()
 	if err := fill(sent, r, l.Bytes); err != nil {
-		return flyball.TelemetryBatch{}, err
+		return flyball.TelemetryBatch{}, nil, err
 	}
 	decoding <- struct{}{}
 	defer func() { <-decoding }()
@@ -66,7 +67,7 @@ func DecodeBatch(r io.Reader, encoding string, limits Limits) (flyball.Telemetry
 	buf := buffers.Get().(*bytes.Buffer)
 	defer func() { buf.Reset(); buffers.Put(buf) }()
 	if err := inflate(buf, sent, l); err != nil {
-		return flyball.TelemetryBatch{}, err
+		return flyball.TelemetryBatch{}, nil, err
 	}
 	return parseBatch(buf.Bytes())
 }
@@ -150,36 +151,57 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func parseBatch(data []byte) (flyball.TelemetryBatch, error) {
-	var b flyball.TelemetryBatch
-	strict := json.Unmarshal(data, &b)
-	if strict == nil {
-		return b, nil
+// parseBatch reads a batch, and apart from it why single items are of another
+// shape than they should be; those are empty in their places.
+func parseBatch(data []byte) (b flyball.TelemetryBatch, misread []flyball.Rejected, err error) {
+	if json.Unmarshal(data, &b) == nil {
+		return b, nil, nil
 	}
 	// Something is amiss: find out whether it is the envelope or single items.
 	var loose struct {
 		flyball.TelemetryBatch
 		Exposures    []json.RawMessage `json:"exposures"`
 		Observations []json.RawMessage `json:"observations"`
+		Contexts     []json.RawMessage `json:"contexts"`
+		Counts       []json.RawMessage `json:"counts"`
+		UnknownFlags []json.RawMessage `json:"unknownFlags"`
 	}
 	if err := json.Unmarshal(data, &loose); err != nil {
-		return flyball.TelemetryBatch{}, explainShape(err)
+		return flyball.TelemetryBatch{}, nil, explainShape(err)
 	}
 	if n := len(loose.Exposures) + len(loose.Observations); n > flyball.MaxBatchItems {
-		return flyball.TelemetryBatch{}, flyball.FieldErrorf("observations", "%d exposures and observations, at most %d a batch", n, flyball.MaxBatchItems)
+		return flyball.TelemetryBatch{}, nil, flyball.FieldErrorf("observations", "%d exposures and observations, at most %d a batch", n, flyball.MaxBatchItems)
 	}
 	b = loose.TelemetryBatch
-	b.Exposures = make([]flyball.Exposure, len(loose.Exposures))
-	for i, raw := range loose.Exposures {
-		if json.Unmarshal(raw, &b.Exposures[i]) != nil {
-			b.Exposures[i] = flyball.Exposure{}
+	b.Exposures = readItems[flyball.Exposure]("exposures", loose.Exposures, &misread)
+	b.Observations = readItems[flyball.Observation]("observations", loose.Observations, &misread)
+	b.Contexts = readItems[flyball.SampledContext]("contexts", loose.Contexts, &misread)
+	b.Counts = readItems[flyball.EvaluationCount]("counts", loose.Counts, &misread)
+	b.UnknownFlags = readItems[string]("unknownFlags", loose.UnknownFlags, &misread)
+	return b, misread, nil
+}
+
+func readItems[T any](list string, raw []json.RawMessage, misread *[]flyball.Rejected) []T {
+	if len(raw) > flyball.MaxBatchItems {
+		return make([]T, len(raw)) // the batch is refused for it
+	}
+	all := make([]T, len(raw))
+	for i := range raw {
+		if err := json.Unmarshal(raw[i], &all[i]); err != nil {
+			all[i] = *new(T)
+			*misread = append(*misread, flyball.Rejected{List: list, Index: i, Why: explainItem(err)})
 		}
 	}
-	b.Observations = make([]flyball.Observation, len(loose.Observations))
-	for i, raw := range loose.Observations {
-		if err := json.Unmarshal(raw, &b.Observations[i]); err != nil {
-			b.Observations[i].Value = math.NaN()
-		}
+	return all
+}
+
+// explainItem says what is wrong with the shape of one item.
+func explainItem(err error) string {
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return strings.TrimPrefix(fmt.Sprintf("%s: cannot be a JSON %s", e.Field, e.Value), ": ")
 	}
-	return b, nil
+	if _, ok := errors.AsType[*time.ParseError](err); ok || strings.HasPrefix(err.Error(), "Time.") {
+		return "a time is text such as \"2026-11-21T19:00:00Z\""
+	}
+	return "cannot be read: " + strings.TrimPrefix(err.Error(), "json: ")
 }

@@ -20,7 +20,7 @@ type record struct {
 	seq          int64
 	dropped      flyball.Dropped
 	instance     flyball.InstanceInfo
-	applied      flyball.RulesetID
+	applied      *flyball.RulesetID // nil if none was told
 	errors       []string
 	exposures    []exposure
 	observations []observation
@@ -89,7 +89,7 @@ func (w *recordWriter) word(s string) {
 func (r *record) encode() []byte {
 	w := &recordWriter{buf: make([]byte, 0, 128+64*len(r.exposures)+40*len(r.observations))}
 	w.uint(recordVersion)
-	w.uint(flag(r.trusted) | flag(r.leaving)<<1)
+	w.uint(flag(r.trusted) | flag(r.leaving)<<1 | flag(r.applied == nil)<<2)
 	w.string(r.batch)
 	w.int(r.seq)
 	w.int(r.dropped.Exposures)
@@ -98,8 +98,10 @@ func (r *record) encode() []byte {
 	w.string(r.instance.Service)
 	w.string(r.instance.Version)
 	w.string(r.instance.SDK)
-	w.int(r.applied.Epoch)
-	w.int(r.applied.Version)
+	if r.applied != nil {
+		w.int(r.applied.Epoch)
+		w.int(r.applied.Version)
+	}
 	w.uint(uint64(len(r.errors)))
 	for _, e := range r.errors {
 		w.string(e)
@@ -242,7 +244,9 @@ func decodeRecord(body []byte) (*record, error) {
 	rec := &record{trusted: flags&1 != 0, leaving: flags&2 != 0, batch: r.string(), seq: r.int()}
 	rec.dropped = flyball.Dropped{Exposures: r.int(), Observations: r.int()}
 	rec.instance = flyball.InstanceInfo{ID: r.string(), Service: r.string(), Version: r.string(), SDK: r.string()}
-	rec.applied = flyball.RulesetID{Epoch: r.int(), Version: r.int()}
+	if flags&4 == 0 {
+		rec.applied = &flyball.RulesetID{Epoch: r.int(), Version: r.int()}
+	}
 	for range r.count(1) {
 		rec.errors = append(rec.errors, r.string())
 	}

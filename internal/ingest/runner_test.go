@@ -264,7 +264,7 @@ func TestABreachIsToldAtOnceAndEvidenceReachesOtherNodes(t *testing.T) {
 
 	rng := seeded(t)
 	for n := 0; ; n++ {
-		b := flyball.TelemetryBatch{Batch: fmt.Sprintf("batch-%04d", n), Seq: int64(n), SentAt: time.Now(), Instance: flyball.InstanceInfo{ID: "a"}, Applied: flyball.RulesetID{Epoch: 1, Version: 3}}
+		b := flyball.TelemetryBatch{Batch: fmt.Sprintf("batch-%04d", n), Seq: int64(n), SentAt: time.Now(), Instance: flyball.InstanceInfo{ID: "a"}, Applied: &flyball.RulesetID{Epoch: 1, Version: 3}}
 		for range 20 {
 			o := flyball.Observation{T: time.Now(), Metric: "failures", Variant: "off"}
 			if rng.IntN(2) == 0 {

@@ -149,10 +149,13 @@ func (p *player) do(words []string) (answer string, err error) {
 		p.delay = duration(words[1]).Std()
 	case "stateful":
 		p.s.Stateful = true
-	case "fleet": // CONVERGED INSTANCES VERSION
+	case "fleet": // CONVERGED INSTANCES VERSION [REMOTE]
 		p.s.Fleet = flyball.Fleet{Converged: atoi(words[1]), Instances: atoi(words[2]), Head: flyball.RulesetID{Epoch: 1, Version: int64(atoi(words[3]))}}
+		if len(words) > 4 {
+			p.s.Fleet.Remote = atoi(words[4])
+		}
 		if p.s.Fleet.Converged < p.s.Fleet.Instances {
-			p.s.Fleet.Behind = []flyball.Instance{{InstanceInfo: flyball.InstanceInfo{ID: "i-7"}, Applied: flyball.RulesetID{Epoch: 1, Version: p.s.Fleet.Head.Version - 1}}}
+			p.s.Fleet.Behind = []flyball.Instance{{InstanceInfo: flyball.InstanceInfo{ID: "i-7"}, Applied: &flyball.RulesetID{Epoch: 1, Version: p.s.Fleet.Head.Version - 1}}}
 		}
 	case "leap": // AT BY, which may be negative
 		by, err := time.ParseDuration(words[2])

@@ -254,7 +254,7 @@ func (s Situation) unconverged() string {
 	switch {
 	case !s.Stateful:
 		return ""
-	case f.Instances <= 0:
+	case f.Instances <= 0 && f.Remote <= 0:
 		return "no instance has told which version it runs"
 	case f.Head.Version < s.Rollout.SteppedIn:
 		return fmt.Sprintf("the fleet is known up to version %d, the step began in %d", f.Head.Version, s.Rollout.SteppedIn)

@@ -20,6 +20,8 @@ type ListAudit struct {
 // Audit is a part of the audit log.
 type Audit struct {
 	Entries []flyball.AuditEntry `json:"entries"`
+	More    bool                 `json:"more,omitempty" doc:"whether there are further entries"`
+	Next    int64                `json:"next,omitempty" doc:"where they go on: the value of before, or of after if that was given"`
 }
 
 // ListAudit lists who changed what, when and why: newest first, or from After
@@ -38,7 +40,8 @@ func (s *Service) ListAudit(ctx context.Context, in ListAudit) (out Audit, err e
 		Environment: in.Environment, Subject: in.Subject, Actor: flyball.ActorID(in.Actor),
 		AfterSeq: in.After, BeforeSeq: in.Before, Limit: in.Limit, OldestFirst: in.After > 0,
 	}
-	for len(out.Entries) < in.Limit {
+	which.Limit++ // one more tells whether there are more
+	for !out.More {
 		var found []flyball.AuditEntry
 		err := s.db.View(ctx, func(tx *store.Tx) (err error) {
 			found, err = tx.Audit(which)
@@ -48,9 +51,15 @@ func (s *Service) ListAudit(ctx context.Context, in ListAudit) (out Audit, err e
 			return Audit{}, err
 		}
 		for _, e := range found {
-			if which.AfterSeq, which.BeforeSeq = after(which, e.Seq); len(out.Entries) < in.Limit && p.sees(e) {
-				out.Entries = append(out.Entries, e)
+			which.AfterSeq, which.BeforeSeq = after(which, e.Seq)
+			if !p.sees(e) {
+				continue
 			}
+			if out.More = len(out.Entries) == in.Limit; out.More {
+				out.Next = out.Entries[in.Limit-1].Seq
+				break
+			}
+			out.Entries = append(out.Entries, e)
 		}
 		if len(found) < which.Limit {
 			break

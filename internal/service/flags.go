@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -257,9 +258,29 @@ func (e *edit) archiveFlag(key string) error {
 	if err := e.touchAll(); err != nil {
 		return err
 	}
+	if needs := e.needs(key); len(needs) > 0 {
+		return flyball.Errorf(flyball.Conflict, "%q is a prerequisite of %s: take it out of their prerequisites first (flyball flag configure)", key, strings.Join(needs, ", ")).With("neededBy", needs)
+	}
 	if _, err := e.record("flag", key, "", f.Flag, nil); err != nil {
 		return err
 	}
 	e.flags[key] = nil
 	return e.tx.ArchiveFlag(key, e.principal.ID, e.change.reason, e.at)
+}
+
+// needs names the flags that have a flag for a prerequisite, and where, by
+// environment: "shop.fast in production".
+func (e *edit) needs(key string) (found []string) {
+	for _, env := range slices.Sorted(maps.Keys(e.rulesets)) {
+		rules := e.rulesets[env].before.compiled
+		if rules == nil { // read from the database just now; compiling it again will tell
+			continue
+		}
+		for _, other := range rules.Keys() {
+			if slices.ContainsFunc(rules.Flag(other).Prerequisites, func(q flyball.Prerequisite) bool { return q.Flag == key }) {
+				found = append(found, other+" in "+env)
+			}
+		}
+	}
+	return found
 }

@@ -229,6 +229,19 @@ func (s *Service) ListRollouts(ctx context.Context, in ListRollouts) (Rollouts, 
 	return out, err
 }
 
+// LiveRollouts returns the ids of all rollouts that serve, however many there
+// are: one that is left out is never moved.
+func (s *Service) LiveRollouts(ctx context.Context) (ids []string, err error) {
+	err = s.db.View(ctx, func(tx *store.Tx) error {
+		live, err := tx.Rollouts(store.RolloutFilter{Live: true})
+		for _, r := range live {
+			ids = append(ids, r.ID)
+		}
+		return err
+	})
+	return ids, err
+}
+
 // PauseRollout keeps a rollout at its step until it is resumed. A breach ends
 // it all the same.
 func (s *Service) PauseRollout(ctx context.Context, in RolloutIn) (RolloutView, error) {
@@ -456,6 +469,28 @@ func (s *Service) Situation(ctx context.Context, id string) (out rollout.Situati
 		return err
 	})
 	return out, err
+}
+
+// Exposed returns what tells of the exposures in an environment whether their
+// flag is known, to a public token only if public ones may see it, and whether
+// their rollout is live. What rests on a newer ruleset than this process has
+// heard of is taken for both. It is nil if there is no such environment.
+func (s *Service) Exposed(environment string, trusted bool) func(flyball.Exposure) (known, live bool) {
+	head, err := s.Published(environment)
+	if err != nil {
+		return nil
+	}
+	version := head.ID().Version
+	return func(x flyball.Exposure) (known, live bool) {
+		f := head.Compiled.Flag(x.Flag)
+		switch {
+		case x.Version > version:
+			return true, true
+		case f == nil || !trusted && !f.ClientVisible:
+			return false, false
+		}
+		return true, f.Rollout != nil && f.Rollout.ID == x.Rollout
+	}
 }
 
 // RolloutRuns says whether a rollout is live in an environment.

@@ -332,7 +332,7 @@ func TestInstancesKeepTheLaterWord(t *testing.T) {
 			update(t, db, func(tx *Tx) error {
 				return tx.PutInstances([]flyball.Instance{{
 					InstanceInfo: flyball.InstanceInfo{ID: id, Service: "shop"}, Environment: "production",
-					Applied: flyball.RulesetID{Epoch: 1, Version: version}, LastSeen: seen,
+					Applied: &flyball.RulesetID{Epoch: 1, Version: version}, LastSeen: seen,
 				}})
 			})
 		}

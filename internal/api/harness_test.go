@@ -37,6 +37,7 @@ type house struct {
 	api      *api.Server
 	http     *http.Server
 	client   *http.Client
+	risen    string   // a rollout at its second step, once there is one
 	ends     []func() // in the order in which they began
 
 	complaints complaints
@@ -99,6 +100,7 @@ func open(t testing.TB, options ...option) *house {
 	if h.admin == "" { // made before
 		h.admin = set.admin
 	}
+	runner.OnNews = h.service.News
 	h.receiver.Running, h.receiver.Committed = h.service.RolloutRuns, runner.Wake
 	tally := ingest.NewTally(db)
 	tally.Fail = func(err error) { log.Error("usage not written", "error", err) }

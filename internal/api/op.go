@@ -37,6 +37,7 @@ type Operation struct {
 	Example string   // arguments of the command
 	Columns string   // of the table that the command prints, if it lists
 	Limit   int64    // bytes of a request's body
+	Waits   bool     // for something to happen; the wait ends when the server is about to stop
 	In, Out reflect.Type
 
 	schema *huma.Schema // of In
@@ -75,12 +76,11 @@ func (o Operation) command(command, example string, args ...string) Operation {
 
 func (o Operation) table(columns string) Operation { o.Columns = columns; return o }
 func (o Operation) upTo(limit int64) Operation     { o.Limit = limit; return o }
+func (o Operation) waits() Operation               { o.Waits = true; return o }
 
-// Changes says whether the capability changes anything.
-func (o Operation) Changes() bool {
-	_, ok := o.Schema().Properties["reason"]
-	return ok
-}
+// Changes says whether the capability changes anything: what does, needs a
+// reason.
+func (o Operation) Changes() bool { return slices.Contains(o.Schema().Required, "reason") }
 
 // Schema describes the whole input of the capability.
 func (o Operation) Schema() *huma.Schema { return resolve(o.schema) }

@@ -70,10 +70,15 @@ var operations = []Operation{
 		command("rollout list", "--live").table("rollouts: id flag environment state at startedAt why"),
 	op("get_rollout", "GET /api/v1/rollouts/{id}", "Show a rollout and what the judge knows of it.", service.Read, (*svc).Rollout).
 		command("rollout status", "payments.checkout.new-flow", "id"),
+	op("get_evidence", "GET /api/v1/rollouts/{id}/evidence", "Show what the judge knows of a rollout: verdicts, estimates, what is missing.", service.Read, (*svc).RolloutEvidence).
+		command("rollout evidence", "payments.checkout.new-flow", "id"),
+	op("await_rollout", "GET /api/v1/rollouts/{id}/await", "Wait until a rollout has a verdict, reaches a step or ends.", service.Read, (*svc).AwaitRollout).waits(),
 	op("pause_rollout", "POST /api/v1/rollouts/{id}/pause", "Keep a rollout at its step.", service.Write, (*svc).PauseRollout).
 		command("rollout pause", "payments.checkout.new-flow --reason 'a release is under way'", "id"),
 	op("resume_rollout", "POST /api/v1/rollouts/{id}/resume", "Let a paused rollout go on.", service.Write, (*svc).ResumeRollout).
 		command("rollout resume", "payments.checkout.new-flow --reason 'the release is done'", "id"),
+	op("step_back_rollout", "POST /api/v1/rollouts/{id}/step-back", "Take a rollout one step down, and pause it there.", service.Write, (*svc).StepBackRollout).
+		command("rollout step-back", "payments.checkout.new-flow --reason 'latency looks odd'", "id"),
 	op("abort_rollout", "POST /api/v1/rollouts/{id}/abort", "Take the treatment back from everybody, at once.", service.Write, (*svc).AbortRollout).
 		command("rollout abort", "payments.checkout.new-flow --reason 'support calls'", "id"),
 	op("pass_gate", "POST /api/v1/rollouts/{id}/pass", "Open a gate of the rollout's step in force.", service.Write, (*svc).PassGate).

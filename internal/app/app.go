@@ -118,6 +118,7 @@ func (a *App) start(ctx context.Context, c Config) error {
 		a.log.Warn("rollout not moved", "rollout", id, "error", err)
 	}}
 	runner.OnBreach = func(string) { controller.Wake() }
+	runner.OnNews = svc.News
 	runner.Fail = func(err error) { a.log.Warn("judge interrupted", "error", err) }
 	receiver.Committed = runner.Wake
 	receiver.Running = svc.RolloutRuns

@@ -146,6 +146,12 @@ func restoreTrial(r *recordReader) (*trial, error) {
 		bits := r.uint()
 		u.origin, u.latest = uint8(bits&1), uint8(bits>>1&1)
 		u.treated, u.crossed = bits>>2&1 == 1, bits>>3&1 == 1
+		if int(u.cohort) < 0 || int(u.cohort) >= len(t.treated) {
+			return nil, errRecord
+		}
+		if u.treated {
+			t.treated[u.cohort]++
+		}
 		t.units[i] = u
 		t.index[u.key] = int32(i)
 	}

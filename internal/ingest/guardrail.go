@@ -183,6 +183,7 @@ func (g *gauge) step(t *trial, before int) {
 	if t.Recorded {
 		return
 	}
+	g.Track = track{}
 	g.MatureHead = 0
 	if g.metric.Type == flyball.MetricRate {
 		at := t.at()
@@ -207,6 +208,7 @@ func (g *gauge) settle(t *trial) {
 	if g.Healthy && g.HealthyAt == 0 {
 		g.HealthyAt = t.Clock
 	}
+	g.track(t)
 }
 
 // check looks whether a breaker has tripped. What tripped stays as it was at

@@ -42,6 +42,8 @@ type Runner struct {
 	holder string
 	// OnBreach is called at once when a guardrail trips; it must not block.
 	OnBreach func(rollout string)
+	// OnNews is called whenever evidence may have changed; it must not block.
+	OnNews func()
 	// Fail is told of errors; Run goes on after them.
 	Fail func(error)
 
@@ -126,11 +128,12 @@ type reign struct {
 	instances  time.Time           // when instances were written last
 	trimming   bool                // more of the log can be trimmed
 	knownEnded map[string]struct{} // whose last evidence is written
+	said       map[string]string   // the verdicts that other processes were woken for, by rollout
 }
 
 // reign judges while the lease holds.
 func (r *Runner) reign(ctx context.Context, fence int64) error {
-	g := &reign{Runner: r, fence: fence, renewed: time.Now(), saved: time.Now(), knownEnded: make(map[string]struct{})}
+	g := &reign{Runner: r, fence: fence, renewed: time.Now(), saved: time.Now(), knownEnded: make(map[string]struct{}), said: make(map[string]string)}
 	if err := g.load(ctx); err != nil {
 		return err
 	}
@@ -234,6 +237,9 @@ func (g *reign) consume(ctx context.Context) (read int, err error) {
 			}
 		}
 	}
+	if len(entries) > 0 && g.OnNews != nil {
+		g.OnNews()
+	}
 	return len(entries), err
 }
 
@@ -333,7 +339,7 @@ func (g *reign) tell(ctx context.Context, all []flyball.Evidence) {
 					return err
 				}
 			}
-			return nil
+			return g.wakeOthers(tx, some)
 		})
 	}
 	if len(all) > 0 && put(all) != nil {
@@ -346,8 +352,26 @@ func (g *reign) tell(ctx context.Context, all []flyball.Evidence) {
 	for _, e := range all {
 		if !g.isLive(e.Rollout) {
 			g.knownEnded[e.Rollout] = struct{}{}
+			delete(g.said, e.Rollout)
 		}
 	}
+}
+
+// wakeOthers tells other processes of evidence that says something new.
+func (g *reign) wakeOthers(tx *store.Tx, all []flyball.Evidence) error {
+	news := false
+	for _, e := range all {
+		verdicts := fmt.Sprint(e.Step, e.Verdict, len(e.Quality))
+		for _, m := range e.Guardrails {
+			verdicts += " " + string(m.Verdict)
+		}
+		news = news || g.said[e.Rollout] != verdicts
+		g.said[e.Rollout] = verdicts
+	}
+	if !news {
+		return nil
+	}
+	return tx.Tell("evidence")
 }
 
 func (g *reign) isLive(rollout string) bool {

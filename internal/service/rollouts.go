@@ -249,6 +249,27 @@ func (s *Service) ResumeRollout(ctx context.Context, in RolloutIn) (RolloutView,
 	})
 }
 
+// StepBackRollout takes a rollout one step down, and pauses it there: who steps
+// back wants to look, and what climbs again by itself in a minute is not looked
+// at. It is a retreat: it waits for nobody.
+func (s *Service) StepBackRollout(ctx context.Context, in RolloutIn) (RolloutView, error) {
+	return s.moveRollout(ctx, "rollout.stepBack", in, func(e *edit, r *flyball.Rollout) error {
+		if r.At == 0 {
+			return flyball.Errorf(flyball.Conflict, "%s is at its first step, and there is none below it: abort the rollout instead", r.Flag).With("at", r.At)
+		}
+		r.State, r.At, r.SteppedAt, r.SteppedBack, r.Unproven = flyball.RolloutPaused, r.At-1, e.at, true, false
+		r.Why, r.Since, r.LeaseUntil = e.change.reason, e.at, nil
+		if lease := r.Steps[r.At].Lease; lease > 0 {
+			r.LeaseUntil = &flyball.Time{Time: e.at.Add(lease.Std())}
+		}
+		if _, err := e.touch(r.Environment); err != nil {
+			return err
+		}
+		r.SteppedIn = e.nextVersion(r.Environment)
+		return nil
+	})
+}
+
 // AbortRollout takes the treatment back from everybody, at once. It is a
 // retreat: it waits for nobody.
 func (s *Service) AbortRollout(ctx context.Context, in RolloutIn) (RolloutView, error) {
@@ -399,6 +420,17 @@ type decided struct {
 	Evidence flyball.Evidence `json:"evidence"`
 }
 
+// brief leaves out how evidence came about: the audit log keeps how it stood.
+func brief(e flyball.Evidence) flyball.Evidence {
+	e.Guardrails, e.Success = slices.Clone(e.Guardrails), slices.Clone(e.Success)
+	for _, all := range [][]flyball.MetricEvidence{e.Guardrails, e.Success} {
+		for i := range all {
+			all[i].Track = nil
+		}
+	}
+	return e
+}
+
 // Decide carries out what the controller decided about a rollout that it read,
 // under the lease that makes it the only controller. Someone who changed the
 // rollout meanwhile wins: the decision is a conflict, and is made anew.
@@ -406,7 +438,7 @@ func (s *Service) Decide(ctx context.Context, of rollout.Situation, d rollout.De
 	r := of.Rollout
 	_, err := s.change(AsController(ctx), changeOf{
 		access: Write, action: "rollout." + string(d.Action), subject: r.Flag, flag: r.Flag, reason: d.Why,
-		evidence: decided{Decision: d, Evidence: of.Evidence}, fence: fence,
+		evidence: decided{Decision: d, Evidence: brief(of.Evidence)}, fence: fence,
 		apply: func(e *edit) error {
 			current, err := e.tx.Rollout(r.ID)
 			if err != nil {

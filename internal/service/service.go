@@ -28,6 +28,7 @@ type Service struct {
 	mu        sync.Mutex // guards heads; publishing only
 	heads     map[string]*Published
 	published chan struct{} // closed and replaced when an environment first appears
+	news      bell          // rings when rollouts, or their evidence, may have changed
 	tokens    tokenCache
 	ticketKey string
 }

@@ -77,8 +77,11 @@ func (p *program) await(ctx context.Context, a awaiting) error {
 	var answer json.RawMessage
 	for {
 		asked := time.Now()
-		wait := max(pollMargin, min(pollTime, time.Until(deadline)-pollMargin))
-		fields["timeout"] = wait.Round(time.Millisecond).String()
+		wait := time.Millisecond // the first request only looks, and learns which rollout and which step are meant
+		if answer != nil {
+			wait = max(pollMargin, min(pollTime, time.Until(deadline)-pollMargin)).Round(time.Millisecond)
+		}
+		fields["timeout"] = wait.String()
 		found, err := p.call(ctx, operation("await_rollout"), fields)
 		switch {
 		case err == nil:
@@ -94,7 +97,7 @@ func (p *program) await(ctx context.Context, a awaiting) error {
 		if last.Done || ctx.Err() != nil || time.Until(deadline) <= pollMargin {
 			break
 		}
-		if pause := pollPause - time.Since(asked); pause > 0 {
+		if pause := pollPause - time.Since(asked); pause > 0 && wait > time.Millisecond {
 			select {
 			case <-ctx.Done():
 			case <-time.After(pause):

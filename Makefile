@@ -16,7 +16,7 @@ UNDISTURBED := ./eval ./provider ./internal/stats ./internal/ingest
 # examples in other languages.
 NODE_TESTS := dashboard internal/api/testdata/ofrep docs/examples
 
-.PHONY: build demo test check deps bench bench-eval bench-server bench-stream bench-autorollback nightly fuzz fmt clean
+.PHONY: build demo test check deps bench bench-eval bench-server bench-stream bench-judge bench-autorollback nightly fuzz fmt clean
 
 build: ## one static binary
 	$(GO) build -o $(BIN) ./cmd/flyball
@@ -55,6 +55,9 @@ bench-stream: build ## how changes reach 10,000 clients: 2 minutes
 
 bench-autorollback: build ## how fast a bad treatment is taken back, 100 times each: 15 minutes
 	$(GO) -C bench run ./autorollback -flyball ../$(BIN) $(ARGS)
+
+bench-judge: ## how soon rules stop a bad rollout, beside others': 4 minutes
+	$(GO) -C bench run ./judge $(ARGS)
 
 nightly: deps ## everything at full length
 	FLYBALL_NIGHTLY=1 $(GO) test -timeout 60m ./...

@@ -5,6 +5,7 @@ go 1.26.8
 replace github.com/cucumber/godog => github.com/cucumber/godog v0.15.1
 
 require (
+	github.com/DataDog/sketches-go v1.4.8
 	github.com/cucumber/godog v0.16.0
 	github.com/danielgtaylor/huma/v2 v2.37.2
 	github.com/goccy/go-yaml v1.19.2

@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"math"
-	"slices"
 
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/stats"
@@ -124,8 +123,7 @@ func (c *comparison) freeze(g *gauge) {
 				values = append(values, w.X)
 			}
 		}
-		slices.Sort(values)
-		c.Cap = values[int(math.Ceil(stats.CapQuantile*float64(len(values))))-1]
+		c.Cap = stats.CapOf(values)
 		for i := range c.Strata {
 			c.Strata[i] = [2]stats.Moments{}
 		}

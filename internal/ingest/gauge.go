@@ -183,6 +183,11 @@ func (g *gauge) choose(t *trial) {
 		f.pairUnit, f.breaks = true, true
 	}
 	g.forms = f
+	limit := min(1/g.alpha, stats.MaxValue)
+	if (f.first || f.requests) && (f.first && f.requests || f.breaks) {
+		limit *= 2 // half of alpha for each
+	}
+	g.First.Limit, g.Requests.Limit = limit, limit
 }
 
 // stepRatios returns the rate ratios that must be excluded before each step of

@@ -259,7 +259,7 @@ func TestLateAndPublicEventsDecideNothing(t *testing.T) {
 	s.sendRecord(20*time.Minute, &record{instance: flyball.InstanceInfo{ID: "browser"}}, saw(20*time.Minute, in, "errors", 1),
 		exposure{t: us(20 * time.Minute), rollout: "r1", variant: "on", unit: out})
 	g := s.judge.trials[0].gauges[0]
-	if e := s.evidence(); g.Events != [2]int64{} || g.Totals[treatment].N != 2 || e.Crossed != 0 || g.E > 0.5 {
+	if e := s.evidence(); g.Events != [2]int64{} || g.Totals[treatment].N != 2 || e.Crossed != 0 || g.E > g.First.Spent {
 		t.Errorf("events %v, totals %+v, crossed %d, E %g; want totals only", g.Events, g.Totals, e.Crossed, g.E)
 	}
 }

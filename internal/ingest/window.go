@@ -78,6 +78,9 @@ func (g *gauge) closeRequests(t *trial) {
 			Share:     float64(w.N[treatment]) / float64(w.N[treatment]+w.N[control]),
 			Treatment: w.X[treatment], Control: w.X[control], DesignEffect: g.Design,
 		}
+		if g.Join == byRequest { // what goes well of one user tells little of another
+			e.TreatmentTrials, e.ControlTrials = w.N[treatment], w.N[control]
+		}
 		g.Requests.Observe(t.seconds(), e)
 		for i := range g.RequestsShown {
 			g.RequestsShown[i].Observe(e)

@@ -46,6 +46,7 @@ const (
 	MinEventsInArm = 10    // and in each arm
 	WarmUpUnits    = 1000  // control units after which τ and the cap are frozen
 	CapQuantile    = 0.999 // of control, the cap learnt at WarmUpUnits, for both arms
+	MinTail        = 5     // control observations beyond a quantile before it is judged
 
 	Breakdowns = 8 // values of a `by` attribute that get a test of their own, each at its share of alpha
 

@@ -66,6 +66,8 @@ var operations = []Operation{
 
 	op("start_rollout", "POST /api/v1/rollouts", "Start a rollout; its first step serves at once.", service.Write, (*svc).StartRollout).
 		command("rollout start", "payments.checkout.new-flow -e production --treatment on --control off --steps '[{ppm: 10000, hold: 30m}, {ppm: 1000000, hold: 24h}]' --guardrails '[{metric: checkout.errors, margin: {relative: 0.05}}]' --reason 'ship it'", "flag"),
+	op("plan_rollout", "POST /api/v1/rollouts/plan", "Tell what a plan would come to at the present traffic; it starts nothing.", service.Read, (*svc).PlanRollout).
+		command("rollout plan", "payments.checkout.new-flow -f rollout.yaml --traffic '{unitsPerDay: 40000, requestsPerSecond: 20, baseline: {checkout.errors: 0.01}}'", "flag"),
 	op("list_rollouts", "GET /api/v1/rollouts", "List rollouts, newest first.", service.Read, (*svc).ListRollouts).
 		command("rollout list", "--live").table("rollouts: id flag environment state at startedAt why"),
 	op("get_rollout", "GET /api/v1/rollouts/{id}", "Show a rollout and what the judge knows of it.", service.Read, (*svc).Rollout).

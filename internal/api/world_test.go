@@ -163,6 +163,8 @@ func useCases(h *house) map[string]useCase {
 			want: map[string]any{"window": "10m", "version": 2.0}},
 		"start_rollout": {in: plan(fast).with("environment", "staging"), bumps: state{Staging: 1, Audit: 1}, action: "rollout.start",
 			want: map[string]any{"state": "running", "at": 0.0, "steps.1.hold": "5m", "alpha": 0.01, "startedBy": "user:admin"}},
+		"plan_rollout": {in: plan(fast).with("environment", "staging").with("reason", nil).with("traffic", fields{"unitsPerDay": 100_000}),
+			want: map[string]any{"ladder.#": 2.0, "ladder.0.ppm": 100_000.0, "ladder.0.guardrails.0.metric": "shop.errors", "traffic.0.from": "given", "alpha": 0.01}},
 		"list_rollouts": {in: fields{"live": true, "flag": fast}, want: map[string]any{"rollouts.#": 1.0, "rollouts.0.flag": fast}},
 		"get_rollout":   {in: fields{"id": fast}, want: map[string]any{"state": "running", "environment": "production"}},
 		"get_evidence":  {in: fields{"id": fast}, want: map[string]any{"flag": fast, "state": "running", "step": 0.0, "ppm": 100_000.0}},

@@ -106,6 +106,7 @@ func (a *App) start(ctx context.Context, c Config) error {
 		Fleet: func(ctx context.Context, environment string, head flyball.RulesetID) (flyball.Fleet, error) {
 			return runner.Fleet(ctx, environment, head, time.Now())
 		},
+		Forecast: runner.Forecast,
 	})
 	if err != nil {
 		return err

@@ -48,6 +48,8 @@ func (p *program) answer(o api.Operation, answer json.RawMessage) error {
 	switch o.Name {
 	case "get_rollout":
 		return p.printRollout(answer)
+	case "plan_rollout":
+		return p.printForecast(answer)
 	case "get_evidence":
 		return p.printRolloutEvidence(answer)
 	case "get_fleet", "forget_instance":

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -126,6 +127,7 @@ type reign struct {
 	cost       time.Duration // of the last checkpoint
 	renewed    time.Time
 	instances  time.Time           // when instances were written last
+	flowsTold  time.Time           // when the traffic was written last
 	trimming   bool                // more of the log can be trimmed
 	knownEnded map[string]struct{} // whose last evidence is written
 	said       map[string]string   // the verdicts that other processes were woken for, by rollout
@@ -284,6 +286,10 @@ func (g *reign) save(ctx context.Context, now time.Time) error {
 	if writeInstances {
 		instances = g.judge.changedInstances()
 	}
+	flows := ""
+	if now.Sub(g.flowsTold) >= flowsTold {
+		flows, g.flowsTold = g.judge.writtenFlows(now), now
+	}
 	seq := g.judge.Seq()
 	err = g.db.Update(ctx, func(tx *store.Tx) error {
 		if err := tx.RenewLease(LeaseName, g.fence, leaseTTL, now); err != nil {
@@ -294,6 +300,11 @@ func (g *reign) save(ctx context.Context, now time.Time) error {
 		}
 		if err := tx.PutInstances(instances); err != nil {
 			return err
+		}
+		if flows != "" {
+			if err := tx.PutSetting(settingFlow, flows); err != nil {
+				return err
+			}
 		}
 		if writeInstances {
 			if err := tx.ForgetInstances(now.Add(-forgetInstances)); err != nil {
@@ -430,4 +441,37 @@ func (r *Runner) Fleet(ctx context.Context, environment string, head flyball.Rul
 		return err
 	})
 	return fleetOf(environment, all, head), err
+}
+
+// Traffic tells how much was lately observed of each metric in an environment:
+// from the judge where this process judges, else what the judge wrote last.
+func (r *Runner) Traffic(ctx context.Context, environment string, now time.Time) ([]flyball.MetricTraffic, error) {
+	r.mu.Lock()
+	if r.judge != nil {
+		defer r.mu.Unlock()
+		return r.judge.flows.told(environment, micros(now)), nil
+	}
+	r.mu.Unlock()
+	all := map[string][]flyball.MetricTraffic{}
+	err := r.db.View(ctx, func(tx *store.Tx) error {
+		text, found, err := tx.Setting(settingFlow)
+		if err != nil || !found {
+			return err
+		}
+		return json.Unmarshal([]byte(text), &all)
+	})
+	return all[environment], err
+}
+
+// writtenFlows is the traffic of every environment, for other processes.
+func (j *Judge) writtenFlows(now time.Time) string {
+	all := map[string][]flyball.MetricTraffic{}
+	for _, f := range j.flows.all() {
+		all[f.Environment] = append(all[f.Environment], f.told(micros(now)))
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		return "" // a sum that ran over: told the next time
+	}
+	return string(text)
 }

@@ -66,19 +66,25 @@ func (s *Service) fleetMayStep(ctx context.Context, p flyball.RolloutPlan) error
 		p.Flag, fleet.Instances-fleet.Converged, fleet.Instances, head.ID().Version).With("behind", ids)
 }
 
-func (e *edit) startRollout(r flyball.Rollout) error {
-	f, err := e.flag(r.Flag)
+// startable says why a plan may not be started now, and returns what its flag
+// serves.
+func (e *edit) startable(p flyball.RolloutPlan) (c flyball.FlagConfig, err error) {
+	f, err := e.flag(p.Flag)
 	if err != nil {
-		return err
+		return c, err
 	}
-	c, _, err := e.config(r.Environment, r.Flag)
-	if err != nil {
-		return err
+	if c, _, err = e.config(p.Environment, p.Flag); err != nil {
+		return c, err
 	}
 	if c.Rollout != nil {
-		return flyball.Errorf(flyball.Conflict, "%s has a live rollout in %s already: %s", r.Flag, r.Environment, c.Rollout.ID).With("rollout", c.Rollout.ID)
+		return c, flyball.Errorf(flyball.Conflict, "%s has a live rollout in %s already: %s", p.Flag, p.Environment, c.Rollout.ID).With("rollout", c.Rollout.ID)
 	}
-	if err := e.fits(r.RolloutPlan, f.Flag, c); err != nil {
+	return c, e.fits(p, f.Flag, c)
+}
+
+func (e *edit) startRollout(r flyball.Rollout) error {
+	c, err := e.startable(r.RolloutPlan)
+	if err != nil {
 		return err
 	}
 	r.StartedBy, r.StartedAt, r.SteppedAt, r.Revision = e.principal.ID, e.at, e.at, 1

@@ -24,6 +24,7 @@ type Service struct {
 	changed   func()
 	evidence  func(context.Context, string) (flyball.Evidence, bool, error)
 	fleet     func(ctx context.Context, environment string, head flyball.RulesetID) (flyball.Fleet, error)
+	forecast  Forecast
 
 	mu        sync.Mutex // guards heads; publishing only
 	heads     map[string]*Published
@@ -45,13 +46,19 @@ type Options struct {
 	Evidence func(ctx context.Context, rollout string) (flyball.Evidence, bool, error)
 	// Fleet tells how far an environment's instances have come; nil sees none.
 	Fleet func(ctx context.Context, environment string, head flyball.RulesetID) (flyball.Fleet, error)
+	// Forecast tells what a plan comes to; nil cannot tell.
+	Forecast Forecast
 }
+
+// A Forecast tells what a plan comes to at the traffic that was observed, save
+// for what is given.
+type Forecast func(ctx context.Context, plan flyball.RolloutPlan, metrics []flyball.Metric, given flyball.PlanTraffic) (flyball.RolloutForecast, error)
 
 // New returns a service on db, with the ruleset of every environment compiled
 // and published, and the environments of a new installation made.
 func New(ctx context.Context, db *store.DB, opts Options) (*Service, error) {
 	s := &Service{
-		db: db, log: opts.Log, judgeable: opts.Judgeable, changed: opts.Changed, evidence: opts.Evidence, fleet: opts.Fleet,
+		db: db, log: opts.Log, judgeable: opts.Judgeable, changed: opts.Changed, evidence: opts.Evidence, fleet: opts.Fleet, forecast: opts.Forecast,
 		heads: map[string]*Published{}, published: make(chan struct{}), tokens: newTokenCache(),
 	}
 	if s.log == nil {

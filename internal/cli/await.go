@@ -85,6 +85,7 @@ func (p *program) await(ctx context.Context, a awaiting) error {
 		found, err := p.call(ctx, operation("await_rollout"), fields)
 		switch {
 		case err == nil:
+			last = service.Awaited{} // what is not told any more is not so any more
 			if err := json.Unmarshal(found, &last); err != nil {
 				return err
 			}

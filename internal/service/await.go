@@ -68,7 +68,7 @@ const (
 	awaitLongest = time.Minute
 	// awaitPace is how long a wait looks away after it looked, however often the
 	// bell rings.
-	awaitPace = 100 * time.Millisecond
+	awaitPace = 250 * time.Millisecond
 )
 
 // AwaitRollout waits until a rollout has a verdict, reaches a step, or ends; if

@@ -30,6 +30,53 @@ type Evidence struct {
 	Unjoined   int64            `json:"unjoined"`         // observations whose unit had no exposure
 	Joined     int64            `json:"joined"`           // observations whose unit had one
 	Blocks     []string         `json:"blocks,omitempty"` // what forbids an advance, whatever the guardrails say
+	Late       int64            `json:"late"`             // observations too late to weigh; they are in totals only
+	Untrusted  int64            `json:"untrusted"`        // items of public tokens; they are shown, and decide nothing
+	// UnitMinutes is the exposure so far: of each unit of the treatment, for how
+	// long it had it.
+	UnitMinutes float64       `json:"unitMinutes"`
+	Quality     []DataQuality `json:"quality,omitempty"` // what is wrong with the data
+	EnoughIn    *Duration     `json:"enoughIn"`          // until every guardrail is shown healthy at the present rate; null is not known
+	Winner      *Winner       `json:"winner,omitempty"`
+}
+
+// A DataQuality is one thing that is wrong with the data of a rollout.
+type DataQuality struct {
+	Kind   QualityKind `json:"kind"`
+	Why    string      `json:"why"`
+	Blocks bool        `json:"blocks"` // whether the rollout may not advance because of it
+}
+
+// A QualityKind says what is wrong with data.
+type QualityKind string
+
+// What may be wrong.
+const (
+	QualitySilent      QualityKind = "silent"      // an arm has not sent anything lately
+	QualityArmMissing  QualityKind = "armMissing"  // an arm has not sent anything at all
+	QualityLate        QualityKind = "late"        // observations came too late to weigh
+	QualityLossy       QualityKind = "lossy"       // something never came
+	QualitySampleRatio QualityKind = "sampleRatio" // the arms' sizes do not fit their weights
+	QualityCrossed     QualityKind = "crossed"     // units were seen in both arms
+	QualityUnjoined    QualityKind = "unjoined"    // observations without the exposure of their unit
+	QualityUntrusted   QualityKind = "untrusted"   // public tokens sent some of it
+	QualityBroken      QualityKind = "broken"      // the judge failed on this rollout
+)
+
+// A Winner is the treatment, once a success metric is shown to be better and
+// every guardrail to be within its final margin, on data that can be trusted.
+type Winner struct {
+	Variant string    `json:"variant"`
+	Metric  string    `json:"metric"`
+	Since   time.Time `json:"since"` // when the metric was shown to be better
+	Early   bool      `json:"early"` // before a full week, whose days may differ
+}
+
+// A TrackPoint is what the evidence of a metric was at a moment of the step.
+type TrackPoint struct {
+	At       time.Time `json:"at"`
+	E        float64   `json:"e"`
+	AdvanceE float64   `json:"advanceE"`
 }
 
 // MetricEvidence is what the judge knows of one metric.
@@ -64,6 +111,11 @@ type MetricEvidence struct {
 	// Others counts observations with another value, or none: they are in the
 	// numbers of the whole, and have no test of their own.
 	Others *Arms `json:"others,omitempty"`
+	// EnoughIn is the time until the metric is shown healthy, or better, should
+	// its evidence grow as it lately did; 0 if it is shown, null if it does not
+	// grow or nothing can be said.
+	EnoughIn *Duration    `json:"enoughIn"`
+	Track    []TrackPoint `json:"track,omitempty"` // how the evidence of this step came about, at most 32 points
 }
 
 // StreamEvidence is what the judge knows of a stream.

@@ -39,6 +39,7 @@ type house struct {
 	api      *api.Server
 	http     *http.Server
 	client   *http.Client
+	risen    string   // a rollout at its second step, once there is one
 	ends     []func() // in the order in which they began
 
 	complaints complaints
@@ -96,6 +97,7 @@ func open(t testing.TB, options ...option) *house {
 		Fleet: func(ctx context.Context, environment string, head flyball.RulesetID) (flyball.Fleet, error) {
 			return runner.Fleet(ctx, environment, head, time.Now())
 		},
+		Forecast: runner.Forecast,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -106,6 +108,7 @@ func open(t testing.TB, options ...option) *house {
 	if h.admin == "" { // made before
 		h.admin = set.admin
 	}
+	runner.OnNews = h.service.News
 	h.receiver.Running, h.receiver.Exposed, h.receiver.Committed = h.service.RolloutRuns, h.service.Exposed, runner.Wake
 	tally := ingest.NewTally(db)
 	tally.Fail = func(err error) { log.Error("usage not written", "error", err) }

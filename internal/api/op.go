@@ -39,6 +39,7 @@ type Operation struct {
 	Columns string   // of the table that the command prints, if it lists
 	Still   bool     // it makes no version of a ruleset, whatever it changes
 	Limit   int64    // bytes of a request's body
+	Waits   bool     // for something to happen; the wait ends when the server is about to stop
 	In, Out reflect.Type
 
 	schema *huma.Schema // of In
@@ -80,12 +81,11 @@ func (o Operation) maybe(arg string) Operation     { o.Maybe = arg; return o }
 func (o Operation) table(columns string) Operation { o.Columns = columns; return o }
 func (o Operation) still() Operation               { o.Still = true; return o }
 func (o Operation) upTo(limit int64) Operation     { o.Limit = limit; return o }
+func (o Operation) waits() Operation               { o.Waits = true; return o }
 
-// Changes says whether the capability changes anything.
-func (o Operation) Changes() bool {
-	_, ok := o.Schema().Properties["reason"]
-	return ok
-}
+// Changes says whether the capability changes anything: what does, needs a
+// reason.
+func (o Operation) Changes() bool { return slices.Contains(o.Schema().Required, "reason") }
 
 // Schema describes the whole input of the capability.
 func (o Operation) Schema() *huma.Schema { return resolve(o.schema) }

@@ -66,14 +66,21 @@ var operations = []Operation{
 
 	op("start_rollout", "POST /api/v1/rollouts", "Start a rollout; its first step serves at once.", service.Write, (*svc).StartRollout).
 		command("rollout start", "payments.checkout.new-flow -e production --treatment on --control off --steps '[{ppm: 10000, hold: 30m}, {ppm: 1000000, hold: 24h}]' --guardrails '[{metric: checkout.errors, margin: {relative: 0.05}}]' --reason 'ship it'", "flag"),
+	op("plan_rollout", "POST /api/v1/rollouts/plan", "Tell what a plan would come to at the present traffic; it starts nothing.", service.Read, (*svc).PlanRollout).
+		command("rollout plan", "payments.checkout.new-flow -f rollout.yaml --traffic '{unitsPerDay: 40000, requestsPerSecond: 20, baseline: {checkout.errors: 0.01}}'", "flag"),
 	op("list_rollouts", "GET /api/v1/rollouts", "List rollouts, newest first.", service.Read, (*svc).ListRollouts).
 		command("rollout list", "--live").table("rollouts: id flag environment state at startedAt why"),
 	op("get_rollout", "GET /api/v1/rollouts/{id}", "Show a rollout and what the judge knows of it.", service.Read, (*svc).Rollout).
 		command("rollout status", "payments.checkout.new-flow", "id"),
+	op("get_evidence", "GET /api/v1/rollouts/{id}/evidence", "Show what the judge knows of a rollout: verdicts, estimates, what is missing.", service.Read, (*svc).RolloutEvidence).
+		command("rollout evidence", "payments.checkout.new-flow", "id"),
+	op("await_rollout", "GET /api/v1/rollouts/{id}/await", "Wait until a rollout has a verdict, reaches a step or ends.", service.Read, (*svc).AwaitRollout).waits(),
 	op("pause_rollout", "POST /api/v1/rollouts/{id}/pause", "Keep a rollout at its step.", service.Write, (*svc).PauseRollout).still().
 		command("rollout pause", "payments.checkout.new-flow --reason 'a release is under way'", "id"),
 	op("resume_rollout", "POST /api/v1/rollouts/{id}/resume", "Let a paused rollout go on.", service.Write, (*svc).ResumeRollout).still().
 		command("rollout resume", "payments.checkout.new-flow --reason 'the release is done'", "id"),
+	op("step_back_rollout", "POST /api/v1/rollouts/{id}/step-back", "Take a rollout one step down, and pause it there.", service.Write, (*svc).StepBackRollout).
+		command("rollout step-back", "payments.checkout.new-flow --reason 'latency looks odd'", "id"),
 	op("abort_rollout", "POST /api/v1/rollouts/{id}/abort", "Take the treatment back from everybody, at once.", service.Write, (*svc).AbortRollout).
 		command("rollout abort", "payments.checkout.new-flow --reason 'support calls'", "id"),
 	op("pass_gate", "POST /api/v1/rollouts/{id}/pass", "Open a gate of the rollout's step in force.", service.Write, (*svc).PassGate).still().

@@ -34,6 +34,7 @@ type Server struct {
 	streams  gate
 	held     holding
 	watch    watch
+	waits    gate
 	drain    chan struct{} // closed when the server is about to stop
 	drained  sync.Once
 	pace     pace
@@ -56,6 +57,7 @@ type Options struct {
 func New(o Options) *Server {
 	s := &Server{
 		service: o.Service, receiver: o.Receiver, log: o.Log, drain: make(chan struct{}), pace: usual, metrics: newMetrics(),
+		waits:   gate{all: maxWaits, perToken: maxWaitsPerToken},
 		streams: gate{all: maxStreams, perToken: maxStreamsPerToken, perAddress: maxStreamsPerAddress},
 	}
 	s.watch.good = o.Service.TokenGood
@@ -65,7 +67,11 @@ func New(o Options) *Server {
 	s.naming.start()
 	mux := http.NewServeMux()
 	for _, op := range operations {
-		s.route(mux, op.Method+" "+op.Path, policy{access: op.Access}, op.serve(s.service))
+		h := op.serve(s.service)
+		if op.Waits {
+			h = s.waiting(h)
+		}
+		s.route(mux, op.Method+" "+op.Path, policy{access: op.Access}, h)
 	}
 	openAPI()
 	s.route(mux, "GET /api/v1/openapi.json", policy{public: true}, s.openAPI)
@@ -338,6 +344,35 @@ func (s *Server) survive(w http.ResponseWriter, r *http.Request, id string) {
 // Drain tells streams to go elsewhere, spread over a while, and takes no new
 // ones.
 func (s *Server) Drain() { s.drained.Do(func() { close(s.drain) }) }
+
+// Bounds of requests that wait.
+const (
+	maxWaits         = 2_000
+	maxWaitsPerToken = 200
+)
+
+// waiting lets few enough requests wait, and ends their waiting, with an answer,
+// when the server is about to stop.
+func (s *Server) waiting(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		leave, err := s.waits.enter(service.PrincipalOf(r.Context()).Token, r.RemoteAddr)
+		if err != nil {
+			writeProblem(w, r, err)
+			return
+		}
+		defer leave()
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		go func() {
+			select {
+			case <-s.drain:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+		h(w, r.WithContext(ctx))
+	}
+}
 
 func (s *Server) draining() bool {
 	select {

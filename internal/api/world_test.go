@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/flyballdev/flyball/internal/rollout"
 	"github.com/flyballdev/flyball/internal/store"
 )
 
@@ -168,8 +169,15 @@ func useCases(h *house) map[string]useCase {
 			want: map[string]any{"window": "10m", "version": 2.0}},
 		"start_rollout": {in: plan(fast).with("environment", "staging"), bumps: state{Staging: 1, Audit: 1}, action: "rollout.start",
 			want: map[string]any{"state": "running", "at": 0.0, "steps.1.hold": "5m", "alpha": 0.01, "startedBy": "user:admin"}},
+		"plan_rollout": {in: plan(fast).with("environment", "staging").with("reason", nil).with("traffic", fields{"unitsPerDay": 100_000}),
+			want: map[string]any{"ladder.#": 2.0, "ladder.0.ppm": 100_000.0, "ladder.0.guardrails.0.metric": "shop.errors", "traffic.0.from": "given", "alpha": 0.01}},
 		"list_rollouts": {in: fields{"live": true, "flag": fast}, want: map[string]any{"rollouts.#": 1.0, "rollouts.0.flag": fast}},
 		"get_rollout":   {in: fields{"id": fast}, want: map[string]any{"state": "running", "environment": "production"}},
+		"get_evidence":  {in: fields{"id": fast}, want: map[string]any{"flag": fast, "state": "running", "step": 0.0, "ppm": 100_000.0}},
+		"await_rollout": {in: fields{"id": fast, "for": "verdict", "timeout": "10ms"},
+			want: map[string]any{"done": false, "outcome": "unsure", "step": 0.0, "rollout.flag": fast}},
+		"step_back_rollout": {in: fields{"id": h.climbed(), "reason": "latency looks odd"}, bumps: state{Development: 1, Audit: 1}, action: "rollout.stepBack",
+			want: map[string]any{"state": "paused", "at": 0.0, "why": "latency looks odd", "steppedBack": true}},
 		"pause_rollout": {in: fields{"id": fast, "reason": "a test"}, bumps: audited, action: "rollout.pause",
 			want: map[string]any{"state": "paused", "why": "a test"}},
 		"resume_rollout": {in: fields{"id": fast, "reason": "a test"}, action: "rollout.resume",
@@ -189,7 +197,7 @@ func useCases(h *house) map[string]useCase {
 		"export_flagd":       {in: fields{"environment": "production"}, want: map[string]any{"skipped.#": 0.0, "document.metadata.flagSetId": "production"}},
 		"export":             {in: fields{}, want: map[string]any{"flags.#": 4.0, "flags.0.key": fast, "metrics.#": 2.0, "segments.0.key": "testers"}},
 		"apply": {in: fields{"flags": []fields{boolean("shop.new.one").with("reason", nil)}, "reason": "a test"}, bumps: everywhere, action: "apply",
-			want: map[string]any{"changed": true, "versions.development": 7.0}},
+			want: map[string]any{"changed": true, "versions.development": 10.0}},
 		"create_environment": {in: fields{"key": "test-bed", "reason": "a test"}, bumps: audited, action: "environment.create",
 			want: map[string]any{"key": "test-bed", "protected": false, "version": 1.0}},
 		"list_environments": {in: fields{}, want: map[string]any{"environments.#": 3.0, "environments.1.protected": true}},
@@ -225,6 +233,25 @@ func useCases(h *house) map[string]useCase {
 // agent returns the token of the agent that the rollout's gate names.
 func (h *house) agent() string {
 	return h.token(fields{"kind": "agent", "name": "bot", "actor": "agent:bot", "onBehalfOf": "user:ann"})
+}
+
+// climbed returns the id of a rollout in development that is at its second step.
+func (h *house) climbed() string {
+	if h.risen != "" {
+		return h.risen
+	}
+	there := func(f fields) fields { return f.with("environment", "development") }
+	h.must("enable_flag", there(in(banner)))
+	h.risen = h.must("start_rollout", there(plan(banner))).read(h.t, "id").(string)
+	s, err := h.service.Situation(h.t.Context(), h.risen)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	up := rollout.Decision{Action: rollout.Advance, Step: 1, Why: "a test", Revision: s.Rollout.Revision, At: time.Now()}
+	if err := h.service.Decide(h.t.Context(), s, up, nil); err != nil {
+		h.t.Fatal(err)
+	}
+	return h.risen
 }
 
 // spare returns the id of a token that nobody uses.

@@ -124,6 +124,7 @@ func (a *App) start(ctx context.Context, c Config) error {
 		Fleet: func(ctx context.Context, environment string, head flyball.RulesetID) (flyball.Fleet, error) {
 			return runner.Fleet(ctx, environment, head, time.Now())
 		},
+		Forecast: runner.Forecast,
 	})
 	if err != nil {
 		return err
@@ -136,6 +137,7 @@ func (a *App) start(ctx context.Context, c Config) error {
 		a.log.Warn("rollout not moved", "rollout", id, "error", err)
 	}}
 	runner.OnBreach = func(string) { controller.Wake() }
+	runner.OnNews = svc.News
 	runner.Fail = func(err error) { a.log.Warn("judge interrupted", "error", err) }
 	poller.Fail = func(err error) { a.log.Warn("stream not written", "error", err) }
 	receiver.Committed = runner.Wake

@@ -50,6 +50,10 @@ func (p *program) answer(o api.Operation, answer json.RawMessage) error {
 	switch o.Name {
 	case "get_rollout", "pause_rollout", "resume_rollout", "abort_rollout", "pass_gate":
 		return p.printRollout(answer)
+	case "plan_rollout":
+		return p.printForecast(answer)
+	case "get_evidence":
+		return p.printRolloutEvidence(answer)
 	case "get_fleet", "forget_instance":
 		return p.printFleets(answer)
 	}

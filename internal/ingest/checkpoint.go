@@ -20,6 +20,7 @@ type judgeState struct {
 	Swept     int64              `json:"swept"`
 	Instances []*instance        `json:"instances,omitempty"`
 	Ended     []flyball.Evidence `json:"ended,omitempty"`
+	Flows     []*flow            `json:"flows,omitempty"`
 	Trials    int                `json:"trials"`
 }
 
@@ -27,7 +28,7 @@ type judgeState struct {
 func (j *Judge) Checkpoint() ([]byte, error) {
 	w := &recordWriter{}
 	w.uint(checkpointVersion)
-	head := judgeState{Seq: j.seq, Clock: j.clock, Strays: j.strays, Swept: j.swept, Instances: j.fleet.all(), Ended: j.ended, Trials: len(j.trials)}
+	head := judgeState{Seq: j.seq, Clock: j.clock, Strays: j.strays, Swept: j.swept, Instances: j.fleet.all(), Ended: j.ended, Flows: j.flows.all(), Trials: len(j.trials)}
 	if err := w.json(head); err != nil {
 		return nil, err
 	}
@@ -53,6 +54,12 @@ func Restore(checkpoint []byte) (*Judge, error) {
 	j.seq, j.clock, j.strays, j.swept, j.ended = head.Seq, head.Clock, head.Strays, head.Swept, head.Ended
 	for _, i := range head.Instances {
 		j.fleet.places[place{i.Environment, i.ID}] = i
+	}
+	for _, f := range head.Flows {
+		if f.Units == nil {
+			f.Units = map[uint64]int64{}
+		}
+		j.flows.flows[place{f.Environment, f.Observation}] = f
 	}
 	for range head.Trials {
 		t, err := restoreTrial(r)
@@ -167,6 +174,12 @@ func restoreTrial(r *recordReader) (*trial, error) {
 		u.origin, u.latest = uint8(bits&1), uint8(bits>>1&1)
 		u.treated, u.crossed = bits>>2&1 == 1, bits>>3&1 == 1
 		u.heard = bits>>4&1 == 1
+		if int(u.cohort) < 0 || int(u.cohort) >= len(t.treated) {
+			return nil, errRecord
+		}
+		if u.treated {
+			t.treated[u.cohort]++
+		}
 		t.units[i] = u
 		t.index[u.key] = int32(i)
 	}

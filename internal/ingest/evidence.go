@@ -44,6 +44,7 @@ func (t *trial) evidence(now time.Time) flyball.Evidence {
 			BayesFactor: math.Exp(min(t.sampleRatio(), 690)), Threshold: 1 / stats.SampleRatioAlpha, Mismatch: t.Mismatch,
 		},
 		Crossed: t.Crossed[control] + t.Crossed[treatment], Joined: t.Joined, Unjoined: t.Unjoined,
+		Late: t.Late, Untrusted: t.Untrusted, UnitMinutes: t.unitMinutes(now),
 	}
 	for i := range t.held { // what has waited too long, though nothing came that told the trial so
 		if h := &t.held[i]; h.until < micros(now) && t.waits(h) {
@@ -67,6 +68,9 @@ func (t *trial) evidence(now time.Time) flyball.Evidence {
 	e.Lossy = t.lossy()
 	e.Blocks = append(e.Blocks, t.blocks(&e)...)
 	t.verdict(&e)
+	e.Quality = t.quality(&e, now)
+	e.EnoughIn = enough(e.Guardrails)
+	e.Winner = t.winner(&e)
 	return e
 }
 
@@ -167,6 +171,8 @@ func (g *gauge) report(t *trial) flyball.MetricEvidence {
 		g.reportContrast(t, &m)
 	}
 	g.judge(t, &m)
+	m.Track = g.Track.told()
+	m.EnoughIn = g.enoughIn(&m)
 	return m
 }
 

@@ -113,6 +113,8 @@ type gaugeState struct {
 	TrippedAt int64   `json:"trippedAt,omitempty"`
 	HealthyAt int64   `json:"healthyAt,omitempty"`
 	Healthy   bool    `json:"healthy,omitempty"`
+
+	Track track `json:"track,omitzero"` // of the evidence of this step
 }
 
 func newGauge(m flyball.Metric, margin flyball.Margin, success bool, alpha float64) *gauge {

@@ -209,6 +209,7 @@ func (g *gauge) step(t *trial, before int) {
 	if t.Recorded {
 		return
 	}
+	g.Track = track{}
 	g.MatureHead = 0
 	if g.labelled() {
 		at := t.at()
@@ -233,6 +234,7 @@ func (g *gauge) settle(t *trial) {
 	if g.Healthy && g.HealthyAt == 0 {
 		g.HealthyAt = t.Clock
 	}
+	g.track(t)
 }
 
 // check looks whether a breaker has tripped. What tripped stays as it was at

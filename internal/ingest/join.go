@@ -72,6 +72,7 @@ func (t *trial) expose(x *exposure) {
 			u.latest = uint8(arm)
 			if arm == treatment && !u.treated {
 				u.treated = true
+				t.treated[u.cohort]++
 				t.Units[control]--
 				t.Units[treatment]++
 			}
@@ -129,6 +130,9 @@ func (t *trial) found(key string, x *exposure, arm int) int32 {
 		t.slots = append(t.slots, slot{})
 	}
 	t.index[key] = i
+	if arm == treatment {
+		t.treated[t.units[i].cohort]++
+	}
 	t.Units[arm]++
 	t.FirstSeen[step][arm]++
 	for _, g := range t.judged {

@@ -21,6 +21,7 @@ type Judge struct {
 	trials []*trial           // live ones, in the order of their starts
 	ended  []flyball.Evidence // the last words on rollouts that ended, oldest first
 	fleet  fleet
+	flows  traffic
 	strays int64 // entries that could not be read
 	swept  int64 // when instances that are gone were forgotten last
 }
@@ -29,7 +30,7 @@ type Judge struct {
 const maxEnded = 100
 
 // NewJudge returns a judge that has read nothing.
-func NewJudge() *Judge { return &Judge{fleet: newFleet()} }
+func NewJudge() *Judge { return &Judge{fleet: newFleet(), flows: newTraffic()} }
 
 // Seq returns the number of the last entry that was counted.
 func (j *Judge) Seq() int64 { return j.seq }
@@ -55,6 +56,7 @@ func (j *Judge) Apply(e store.LogEntry) (breached []string) {
 	if j.clock-j.swept > sweepEvery.Microseconds() {
 		j.swept = j.clock
 		j.fleet.forget(j.clock - goneAfter.Microseconds())
+		j.flows.sweep(j.clock)
 	}
 	j.trials = slices.DeleteFunc(j.trials, func(t *trial) bool {
 		over := t.over(j.clock)
@@ -128,6 +130,7 @@ func (j *Judge) applyBatch(e store.LogEntry) (breached []string) {
 	missing := int64(0)
 	if rec.trusted {
 		missing = j.fleet.note(e.Environment, rec, j.clock)
+		j.flows.note(e.Environment, rec.observations, j.clock)
 	}
 	for _, t := range j.trials {
 		if t.Entry.Rollout.Environment != e.Environment {

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -44,6 +45,8 @@ type Runner struct {
 	holder string
 	// OnBreach is called at once when a guardrail trips; it must not block.
 	OnBreach func(rollout string)
+	// OnNews is called whenever evidence may have changed; it must not block.
+	OnNews func()
 	// Fail is told of errors; Run goes on after them.
 	Fail func(error)
 
@@ -128,13 +131,15 @@ type reign struct {
 	toldSeq    int64
 	renewed    time.Time
 	instances  time.Time           // when instances were written last
+	flowsTold  time.Time           // when the traffic was written last
 	trimming   bool                // more of the log can be trimmed
 	knownEnded map[string]struct{} // whose last evidence is written
+	said       map[string]string   // the verdicts that other processes were woken for, by rollout
 }
 
 // reign judges while the lease holds.
 func (r *Runner) reign(ctx context.Context, fence int64) error {
-	g := &reign{Runner: r, fence: fence, renewed: time.Now(), saved: time.Now(), knownEnded: make(map[string]struct{})}
+	g := &reign{Runner: r, fence: fence, renewed: time.Now(), saved: time.Now(), knownEnded: make(map[string]struct{}), said: make(map[string]string)}
 	if err := g.load(ctx); err != nil {
 		return err
 	}
@@ -242,6 +247,9 @@ func (g *reign) consume(ctx context.Context) (read int, err error) {
 			}
 		}
 	}
+	if len(entries) > 0 && g.OnNews != nil {
+		g.OnNews()
+	}
 	return len(entries), err
 }
 
@@ -288,6 +296,10 @@ func (g *reign) save(ctx context.Context, now time.Time) error {
 	if writeInstances {
 		instances = g.judge.changedInstances()
 	}
+	flows := ""
+	if now.Sub(g.flowsTold) >= flowsTold {
+		flows, g.flowsTold = g.judge.writtenFlows(now), now
+	}
 	seq := g.judge.Seq()
 	err = g.db.Update(ctx, func(tx *store.Tx) error {
 		if err := tx.RenewLease(LeaseName, g.fence, leaseTTL, now); err != nil {
@@ -298,6 +310,11 @@ func (g *reign) save(ctx context.Context, now time.Time) error {
 		}
 		if err := tx.PutInstances(instances); err != nil {
 			return err
+		}
+		if flows != "" {
+			if err := tx.PutSetting(settingFlow, flows); err != nil {
+				return err
+			}
 		}
 		if writeInstances {
 			if err := tx.ForgetInstances(now.Add(-forgetInstances)); err != nil {
@@ -350,7 +367,7 @@ func (g *reign) tell(ctx context.Context, now time.Time) error {
 					return err
 				}
 			}
-			return nil
+			return g.wakeOthers(tx, some)
 		})
 	}
 	err := put(all)
@@ -369,9 +386,27 @@ func (g *reign) tell(ctx context.Context, now time.Time) error {
 	for _, e := range all {
 		if !g.isLive(e.Rollout) {
 			g.knownEnded[e.Rollout] = struct{}{}
+			delete(g.said, e.Rollout)
 		}
 	}
 	return nil
+}
+
+// wakeOthers tells other processes of evidence that says something new.
+func (g *reign) wakeOthers(tx *store.Tx, all []flyball.Evidence) error {
+	news := false
+	for _, e := range all {
+		verdicts := fmt.Sprint(e.Step, e.Verdict, len(e.Quality))
+		for _, m := range e.Guardrails {
+			verdicts += " " + string(m.Verdict)
+		}
+		news = news || g.said[e.Rollout] != verdicts
+		g.said[e.Rollout] = verdicts
+	}
+	if !news {
+		return nil
+	}
+	return tx.Tell("evidence")
 }
 
 func (g *reign) isLive(rollout string) bool {
@@ -430,4 +465,37 @@ func (r *Runner) Fleet(ctx context.Context, environment string, head flyball.Rul
 		return err
 	})
 	return fleetOf(environment, all, head), err
+}
+
+// Traffic tells how much was lately observed of each metric in an environment:
+// from the judge where this process judges, else what the judge wrote last.
+func (r *Runner) Traffic(ctx context.Context, environment string, now time.Time) ([]flyball.MetricTraffic, error) {
+	r.mu.Lock()
+	if r.judge != nil {
+		defer r.mu.Unlock()
+		return r.judge.flows.told(environment, micros(now)), nil
+	}
+	r.mu.Unlock()
+	all := map[string][]flyball.MetricTraffic{}
+	err := r.db.View(ctx, func(tx *store.Tx) error {
+		text, found, err := tx.Setting(settingFlow)
+		if err != nil || !found {
+			return err
+		}
+		return json.Unmarshal([]byte(text), &all)
+	})
+	return all[environment], err
+}
+
+// writtenFlows is the traffic of every environment, for other processes.
+func (j *Judge) writtenFlows(now time.Time) string {
+	all := map[string][]flyball.MetricTraffic{}
+	for _, f := range j.flows.all() {
+		all[f.Environment] = append(all[f.Environment], f.told(micros(now)))
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		return "" // a sum that ran over: told the next time
+	}
+	return string(text)
 }

@@ -248,8 +248,12 @@ func (s *stream) attributed(t *trial) string {
 		return ""
 	}
 	for _, g := range t.gauges {
-		if !g.success && g.E >= corroborates {
-			return fmt.Sprintf("%s bears it out: e=%s", g.metric.Key, figure(g.E))
+		e := g.E
+		if g.by != "" { // it is the highest of as many
+			e /= stats.Breakdowns
+		}
+		if !g.success && e >= corroborates {
+			return fmt.Sprintf("%s bears it out: e=%s", g.metric.Key, figure(e))
 		}
 	}
 	return ""

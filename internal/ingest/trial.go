@@ -33,6 +33,8 @@ type trial struct {
 	aliases []alias // units that share another's place, since they move as one
 	entries []int32 // units exposed under the step in force, in order
 
+	treated []int64 // units that were seen in treatment, by cohort
+
 	held     []held // observations that wait for an exposure, in order
 	heldBase int    // how many came before held[0]
 	heldLive int
@@ -67,6 +69,8 @@ type trialState struct {
 	Late         int64 `json:"late,omitempty"`
 	Untrusted    int64 `json:"untrusted,omitempty"`
 
+	Spent float64 `json:"spent"` // exposure of units to the treatment, in unit-microseconds
+
 	Missing int64  `json:"missing,omitempty"` // batches of this step that never came
 	Dropped int64  `json:"dropped,omitempty"` // events that senders had no room for, in this step
 	Full    bool   `json:"full,omitempty"`    // units were not counted for want of room
@@ -95,6 +99,7 @@ func newTrial(e flyball.RolloutRecord, clock int64) *trial {
 // prepare makes what follows from the plan, with fresh states for the gauges
 // if there are none yet.
 func (t *trial) prepare() {
+	t.treated = make([]int64, len(t.Entry.Rollout.Steps)+1)
 	t.index, t.heldBy, t.byMetric = make(map[string]int32), make(map[string][]int), make(map[string][]int)
 	t.partOf = make(map[uint64]int32)
 	fresh := len(t.Gauges) == 0
@@ -194,6 +199,9 @@ func (t *trial) seconds() float64 { return float64(max(0, t.Clock-t.Started)) / 
 func (t *trial) advance(clock int64) {
 	if clock <= t.Clock {
 		return
+	}
+	if t.Ended == 0 {
+		t.Spent += float64(t.exposed()) * float64(clock-t.Clock)
 	}
 	t.Clock = clock
 	t.giveUp()

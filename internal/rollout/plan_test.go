@@ -338,7 +338,7 @@ func (p *player) but(key, value string) (err error) {
 	case "total":
 		e.Units.Treatment = n()
 	case "minutes":
-		p.s.UnitMinutes = n()
+		p.s.Evidence.UnitMinutes = float64(n())
 	case "srm":
 		e.SRM.BayesFactor, e.SRM.Mismatch = float64(n()), true
 	case "lossy":

@@ -82,6 +82,9 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 		}
 	}
 	gathered(ctx, out.Versions)
+	if len(e.log) > 0 {
+		s.news.ring()
+	}
 	if s.changed != nil && len(e.log) > 0 {
 		s.changed()
 	}
@@ -150,6 +153,9 @@ func (e *edit) run() error {
 	}
 	if len(e.log) > 0 {
 		if _, err := e.tx.AppendLog(e.log); err != nil {
+			return err
+		}
+		if err := e.tx.Tell("rollouts"); err != nil {
 			return err
 		}
 	}

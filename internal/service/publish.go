@@ -198,6 +198,7 @@ func (s *Service) Follow(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-wake:
+			s.News()
 		case <-tick.C:
 		}
 		err := s.Refresh(ctx)

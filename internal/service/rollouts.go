@@ -66,19 +66,25 @@ func (s *Service) fleetMayStep(ctx context.Context, p flyball.RolloutPlan) error
 		p.Flag, fleet.Instances-fleet.Converged, fleet.Instances, head.ID().Version).With("behind", ids)
 }
 
-func (e *edit) startRollout(r flyball.Rollout) error {
-	f, err := e.flag(r.Flag)
+// startable says why a plan may not be started now, and returns what its flag
+// serves.
+func (e *edit) startable(p flyball.RolloutPlan) (c flyball.FlagConfig, err error) {
+	f, err := e.flag(p.Flag)
 	if err != nil {
-		return err
+		return c, err
 	}
-	c, _, err := e.config(r.Environment, r.Flag)
-	if err != nil {
-		return err
+	if c, _, err = e.config(p.Environment, p.Flag); err != nil {
+		return c, err
 	}
 	if c.Rollout != nil {
-		return flyball.Errorf(flyball.Conflict, "%s has a live rollout in %s already: %s", r.Flag, r.Environment, c.Rollout.ID).With("rollout", c.Rollout.ID)
+		return c, flyball.Errorf(flyball.Conflict, "%s has a live rollout in %s already: %s", p.Flag, p.Environment, c.Rollout.ID).With("rollout", c.Rollout.ID)
 	}
-	if err := e.fits(r.RolloutPlan, f.Flag, c); err != nil {
+	return c, e.fits(p, f.Flag, c)
+}
+
+func (e *edit) startRollout(r flyball.Rollout) error {
+	c, err := e.startable(r.RolloutPlan)
+	if err != nil {
 		return err
 	}
 	r.StartedBy, r.StartedAt, r.SteppedAt, r.Revision = e.principal.ID, e.at, e.at, 1
@@ -262,6 +268,27 @@ func (s *Service) ResumeRollout(ctx context.Context, in RolloutIn) (RolloutView,
 	})
 }
 
+// StepBackRollout takes a rollout one step down, and pauses it there: who steps
+// back wants to look, and what climbs again by itself in a minute is not looked
+// at. It is a retreat: it waits for nobody.
+func (s *Service) StepBackRollout(ctx context.Context, in RolloutIn) (RolloutView, error) {
+	return s.moveRollout(ctx, "rollout.stepBack", in, func(e *edit, r *flyball.Rollout) error {
+		if r.At == 0 {
+			return flyball.Errorf(flyball.Conflict, "%s is at its first step, and there is none below it: abort the rollout instead", r.Flag).With("at", r.At)
+		}
+		r.State, r.At, r.SteppedAt, r.SteppedBack, r.Unproven = flyball.RolloutPaused, r.At-1, e.at, true, false
+		r.Why, r.Since, r.LeaseUntil = e.change.reason, e.at, nil
+		if lease := r.Steps[r.At].Lease; lease > 0 {
+			r.LeaseUntil = &flyball.Time{Time: e.at.Add(lease.Std())}
+		}
+		if _, err := e.touch(r.Environment); err != nil {
+			return err
+		}
+		r.SteppedIn = e.nextVersion(r.Environment)
+		return nil
+	})
+}
+
 // AbortRollout takes the treatment back from everybody, at once. It is a
 // retreat: it waits for nobody.
 func (s *Service) AbortRollout(ctx context.Context, in RolloutIn) (RolloutView, error) {
@@ -291,6 +318,10 @@ func (s *Service) PassGate(ctx context.Context, in PassGate) (RolloutView, error
 			return flyball.Errorf(flyball.Forbidden, "this gate is opened by agent:%s, and you are %s", g.Agent, by)
 		case g.Approval > 0 && (by.Kind() != "user" || by == r.StartedBy):
 			return flyball.Errorf(flyball.Forbidden, "this gate is opened by a person other than %s, and you are %s", r.StartedBy, by)
+		case g.Approval > 0:
+			if err := Allow(&e.principal, Admin); err != nil {
+				return err
+			}
 		}
 		given := slices.ContainsFunc(r.Passed, func(p flyball.GatePass) bool {
 			return p.Step == r.At && p.Gate == in.Gate && p.By == by && !p.At.Before(r.SteppedAt)
@@ -412,6 +443,17 @@ type decided struct {
 	Evidence flyball.Evidence `json:"evidence"`
 }
 
+// brief leaves out how evidence came about: the audit log keeps how it stood.
+func brief(e flyball.Evidence) flyball.Evidence {
+	e.Guardrails, e.Success = slices.Clone(e.Guardrails), slices.Clone(e.Success)
+	for _, all := range [][]flyball.MetricEvidence{e.Guardrails, e.Success} {
+		for i := range all {
+			all[i].Track = nil
+		}
+	}
+	return e
+}
+
 // Decide carries out what the controller decided about a rollout that it read,
 // under the lease that makes it the only controller. Someone who changed the
 // rollout meanwhile wins: the decision is a conflict, and is made anew.
@@ -419,7 +461,7 @@ func (s *Service) Decide(ctx context.Context, of rollout.Situation, d rollout.De
 	r := of.Rollout
 	_, err := s.change(AsController(ctx), changeOf{
 		access: Write, action: "rollout." + string(d.Action), subject: r.Flag, flag: r.Flag, reason: d.Why,
-		evidence: decided{Decision: d, Evidence: of.Evidence}, fence: fence,
+		evidence: decided{Decision: d, Evidence: brief(of.Evidence)}, fence: fence,
 		apply: func(e *edit) error {
 			current, err := e.tx.Rollout(r.ID)
 			if err != nil {

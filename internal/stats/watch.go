@@ -110,7 +110,7 @@ type Monitor struct {
 const (
 	MonitorWarmUp = 600
 	levelSpan     = 300
-	noiseSpan     = 600
+	noiseSpan     = 1800 // with 600, streams of strong dependence alarm four times as often
 	mostPhi       = 0.97
 	absToSigma    = 1.2533 // √(π/2), a normal law's standard deviation in mean absolute deviations
 	clippedNoise  = 6      // in s: no more of a sample is learnt
@@ -121,9 +121,9 @@ const (
 var shifts = Alternatives{1, 2, 3, 5, 8, 0}
 
 // NewMonitor returns a monitor that alarms falsely once in so many samples, if the
-// stream is as the model says.
+// stream is as the model says: each of its two watches half as often.
 func NewMonitor(samples float64) Monitor {
-	return Monitor{Rise: NewWatch(5, samples), Fall: NewWatch(5, samples)}
+	return Monitor{Rise: NewWatch(5, 2*samples), Fall: NewWatch(5, 2*samples)}
 }
 
 // Observe counts a sample and tells whether there is an alarm. What is not a

@@ -28,7 +28,7 @@ test: deps check build ## everything: vet, lint, race, both databases, a real br
 	cd internal/flagd/testdata/node && npm ci --ignore-scripts --no-audit --no-fund --silent
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./...
 	$(GO) test -timeout 20m $(UNDISTURBED)
-	for f in FuzzRuleset FuzzEvaluate; do $(GO) test ./eval -run '^$$' -fuzz "^$$f$$" -fuzztime 20s || exit 1; done
+	for f in FuzzRuleset FuzzEvaluate; do $(GO) test ./eval -run '^$$' -fuzz "^$$f$$" -fuzztime 20s -fuzzminimizetime 1s || exit 1; done
 	$(GO) -C bench vet ./... && $(GO) -C bench test ./...
 	for d in $(NODE_TESTS); do (cd $$d && npm ci --ignore-scripts --no-audit --no-fund --silent && npm test) || exit 1; done
 

@@ -2,6 +2,7 @@ package flyball
 
 import (
 	"encoding/json"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -22,6 +23,13 @@ func (a ActorID) Kind() string {
 	}
 	return kind
 }
+
+// actorForm bounds names: an actor stands in each audit entry, and in an index
+// over them.
+var actorForm = regexp.MustCompile(`^[a-z]+:[\pL\pN._@+-]{1,128}$`)
+
+// Valid says whether a has the form of an actor.
+func (a ActorID) Valid() bool { return actorForm.MatchString(string(a)) }
 
 // An Actor is who acts, through which token, and for whom.
 type Actor struct {

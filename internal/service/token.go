@@ -33,10 +33,6 @@ type CreateToken struct {
 	Reason      string            `json:"reason" doc:"why it is made"`
 }
 
-// actorName bounds who may act: an actor stands in each audit entry, and in an
-// index over them.
-var actorName = regexp.MustCompile(`^[a-z]+:[\pL\pN._@+-]{1,128}$`)
-
 func (in CreateToken) validate() error {
 	var errs []error
 	add := func(field, format string, args ...any) {
@@ -56,7 +52,7 @@ func (in CreateToken) validate() error {
 		add("actor", "an api token acts as user:NAME or service:NAME")
 	}
 	for field, id := range map[string]flyball.ActorID{"actor": in.Actor, "onBehalfOf": in.OnBehalfOf} {
-		if id != "" && !actorName.MatchString(string(id)) {
+		if id != "" && !id.Valid() {
 			add(field, "is a kind and a name of at most 128 letters, digits and . _ @ + -, such as user:ann")
 		}
 	}

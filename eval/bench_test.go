@@ -143,6 +143,30 @@ func BenchmarkCompile(b *testing.B) {
 	}
 }
 
+// A change of one flag among a thousand, as servers and programs apply it.
+func BenchmarkPatch(b *testing.B) {
+	for _, w := range workloads {
+		if w.name != "W1" && w.name != "W4" {
+			continue
+		}
+		rs := compile(b, w.document())
+		key := rs.Keys()[500]
+		b.Run(w.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				f, to := *rs.Flag(key), rs.ID()
+				f.Enabled = !f.Enabled
+				to.Version++
+				next, err := rs.Compile(eval.Patch{From: rs.ID(), To: to, Flags: []flyball.RulesetFlag{f}})
+				if err != nil {
+					b.Fatal(err)
+				}
+				rs = next
+			}
+		})
+	}
+}
+
 // Whoever answers otherwise measures something else.
 func TestTheFloorAnswersAsWeDo(t *testing.T) {
 	for _, w := range workloads {
@@ -177,7 +201,7 @@ func TestBuildingAContextDoesNotAllocate(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() {
 		c := eval.NewContext("user-4711").String("country", "CA").String("email", "ann@mycompany.com").Int("age", 42).Bool("beta", true).Float("x", 0.5)
 		sink = rs.EvaluateContext(flag.Key(), c, time.Now, func(string, flyball.Resolution) {})
-		if o, _ := flag.Resolve(c, time.Now, nil); o.Rule != "canada" {
+		if o, _ := rs.Resolve(flag, c, time.Now, nil); o.Rule != "canada" {
 			t.Errorf("%+v", o)
 		}
 	}); n > 0 {

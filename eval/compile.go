@@ -1,8 +1,10 @@
 package eval
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +26,7 @@ type builder struct {
 	segDefs    map[string]*flyball.Segment
 	building   map[string]bool // flags and segments under way, to find cycles
 	failedSegs map[string]bool
-	tests      tests
+	tests      *tests
 	cycles     int // found so far
 	problems   []error
 	valid      bool // the document has been validated as a whole
@@ -44,7 +46,7 @@ func newBuilder(previous *Ruleset, doc *flyball.Ruleset) *builder {
 		segDefs:    make(map[string]*flyball.Segment, len(doc.Segments)),
 		building:   map[string]bool{},
 		failedSegs: map[string]bool{},
-		tests:      tests{},
+		tests:      &tests{known: map[[sha256.Size]byte]*test{}},
 	}
 	for i := range doc.Segments {
 		s := &doc.Segments[i]
@@ -73,8 +75,10 @@ func (b *builder) build(doc *flyball.Ruleset) *Ruleset {
 		b.flag(doc.Flags[i].Key)
 	}
 	for _, f := range b.rs.flags {
-		b.rs.live = b.rs.live || f.def.Rollout != nil && f.fixed == nil
+		b.rs.lives += f.lives()
 	}
+	b.rs.whole, b.rs.tests = len(b.problems) == 0, b.tests
+	b.tests.most = 2*len(b.tests.known) + 1000
 	return b.rs
 }
 
@@ -146,11 +150,11 @@ func (b *builder) compileSegment(def *flyball.Segment) (*segment, error) {
 	if err := b.validate(def); err != nil {
 		return nil, err
 	}
-	s := &segment{def: def, include: setOf(def.Include), exclude: setOf(def.Exclude), tests: 1}
+	s := &segment{def: def, include: setOf(def.Include), exclude: setOf(def.Exclude), needs: needs{tests: 1}}
 	if def.If == nil {
 		return s, nil
 	}
-	rest, err := b.compileCondition(*def.If, &s.tests)
+	rest, err := b.compileCondition(*def.If, &s.needs)
 	if err != nil {
 		return nil, err
 	}
@@ -161,8 +165,8 @@ func (b *builder) compileSegment(def *flyball.Segment) (*segment, error) {
 	return s, nil
 }
 
-func (b *builder) compileCondition(c flyball.Condition, tests *int) (condition, error) {
-	*tests++
+func (b *builder) compileCondition(c flyball.Condition, n *needs) (condition, error) {
+	n.tests++
 	parts, out := c.All, condition{kind: kindAll}
 	switch {
 	case c.All != nil:
@@ -175,14 +179,17 @@ func (b *builder) compileCondition(c flyball.Condition, tests *int) (condition, 
 		if err != nil {
 			return condition{}, err
 		}
-		*tests = min(*tests+s.tests, MaxTests+1)
+		n.tests = min(n.tests+s.tests, MaxTests+1)
+		if !slices.Contains(n.segments, s) {
+			n.segments = append(n.segments, s)
+		}
 		return condition{leaf: leaf{kind: leafSegment, segment: s}}, nil
 	default:
 		return condition{leaf: leaf{test: b.tests.of(c)}}, nil
 	}
 	out.parts = make([]condition, 0, len(parts))
 	for _, p := range parts {
-		part, err := b.compileCondition(p, tests)
+		part, err := b.compileCondition(p, n)
 		if err != nil {
 			return condition{}, err
 		}
@@ -268,7 +275,7 @@ func (b *builder) compileFlag(def *flyball.RulesetFlag) (*Flag, error) {
 	if err := b.validate(def); err != nil {
 		return nil, err
 	}
-	c := flagCompiler{def: def, version: b.rs.id.Version}
+	c := flagCompiler{def: def}
 	f := &Flag{def: def, off: c.outcome(def.OffVariant, flyball.ReasonDefault, ""), cost: 1}
 	if o := c.fixed(); o != nil {
 		f.answer = *o
@@ -280,16 +287,16 @@ func (b *builder) compileFlag(def *flyball.RulesetFlag) (*Flag, error) {
 			errs = append(errs, flyball.FieldErrorf(fmt.Sprintf("prerequisites[%d]", i), "%v", err))
 		}
 	}
-	tests, rules := 0, make([]rule, len(def.Rules))
+	rules := make([]rule, len(def.Rules))
 	for i, r := range def.Rules {
-		cond, err := b.compileCondition(r.If, &tests)
+		cond, err := b.compileCondition(r.If, &f.needs)
 		if err != nil {
 			errs = append(errs, flyball.FieldErrorf(fmt.Sprintf("rules[%d].if", i), "%v", err))
 		}
 		rules[i] = rule{condition: cond, notBefore: std(r.NotBefore), notAfter: std(r.NotAfter)}
 		f.serves = append(f.serves, c.serve(r.Serve, r.ID))
 	}
-	if tests > MaxTests {
+	if f.tests > MaxTests {
 		errs = append(errs, flyball.FieldErrorf("rules", "need more than %d tests with the segments they use", MaxTests))
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -325,14 +332,11 @@ func (b *builder) prerequisite(f *Flag, p flyball.Prerequisite) error {
 }
 
 // A flagCompiler makes the outcomes of one flag.
-type flagCompiler struct {
-	def     *flyball.RulesetFlag
-	version int64
-}
+type flagCompiler struct{ def *flyball.RulesetFlag }
 
 func (c flagCompiler) outcome(variant string, why flyball.Reason, rule string) *flyball.Resolution {
 	return &flyball.Resolution{
-		Value: c.def.Variants[variant], Variant: strings.Clone(variant), Reason: why, Rule: rule, Version: c.version,
+		Value: c.def.Variants[variant], Variant: strings.Clone(variant), Reason: why, Rule: rule,
 	}
 }
 
@@ -365,7 +369,7 @@ func (c flagCompiler) serve(s flyball.Serve, rule string) serve {
 	out := &split{
 		ring: ring(c.def.Seed), by: compileAttribute(s.Split.By),
 		missing: &flyball.Resolution{
-			Reason: flyball.ReasonError, ErrorCode: flyball.ErrorTargetingKeyMissing, Rule: rule, Version: c.version,
+			Reason: flyball.ReasonError, ErrorCode: flyball.ErrorTargetingKeyMissing, Rule: rule,
 		},
 	}
 	upTo := uint32(0)

@@ -1,8 +1,10 @@
 package eval
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"math"
+	"sync"
 
 	"github.com/flyballdev/flyball"
 )
@@ -13,7 +15,13 @@ type segment struct {
 	include map[string]struct{}
 	exclude map[string]struct{}
 	rest    *program // nil if only listed keys are in
-	tests   int      // how many tests an evaluation can need
+	needs
+}
+
+// needs are what a condition needs beside its context.
+type needs struct {
+	tests    int        // how many an evaluation can need
+	segments []*segment // that it names
 }
 
 func (s *segment) holds(st *state, c *Context) bool {
@@ -45,21 +53,36 @@ func compileAttribute(path string) attribute {
 	return attribute{unit: unit, tag: tagOf(parts[0]), name: parts[0], rest: parts[1:]}
 }
 
-// tests holds each test of a ruleset once. Flags tend to ask the same things,
-// and what they share stays in the processor's cache.
-type tests map[string]*test
+// tests holds each test of a ruleset and of those that patches led to from it
+// once. Flags tend to ask the same things, and what they share stays in the
+// processor's cache.
+type tests struct {
+	mu    sync.Mutex
+	known map[[sha256.Size]byte]*test // by the digest of its spelling
+	most  int
+}
 
-func (known tests) of(c flyball.Condition) *test {
+func (ts *tests) of(c flyball.Condition) *test {
 	text, ok := spell(c)
 	if !ok {
 		return compileTest(c)
 	}
-	t := known[string(text)]
+	key := sha256.Sum256(text)
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	t := ts.known[key]
 	if t == nil {
 		t = compileTest(c)
-		known[string(text)] = t
+		ts.known[key] = t
 	}
 	return t
+}
+
+// worn says that so many tests have come that most may not be needed any more.
+func (ts *tests) worn() bool {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	return len(ts.known) > ts.most
 }
 
 // spell writes a test so that two are written alike only if they are alike. It

@@ -3,8 +3,6 @@ package eval
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/flyballdev/flyball"
 )
@@ -94,59 +92,4 @@ func decodeSegment(data []byte) (flyball.Segment, error) {
 	}
 	err := json.Unmarshal(data, &stub)
 	return flyball.Segment{Key: stub.Key}, err
-}
-
-// Patch reads a change of the ruleset, as streams send it, and returns the
-// document that it leads to. It is a [flyball.Conflict] if the change is of
-// another ruleset than this one.
-func (rs *Ruleset) Patch(data []byte) (flyball.Ruleset, error) {
-	var p struct {
-		From            flyball.RulesetID `json:"from"`
-		To              flyball.RulesetID `json:"to"`
-		Flags           []json.RawMessage `json:"flags"`
-		RemovedFlags    []string          `json:"removedFlags"`
-		Segments        []json.RawMessage `json:"segments"`
-		RemovedSegments []string          `json:"removedSegments"`
-	}
-	if err := json.Unmarshal(data, &p); err != nil {
-		return flyball.Ruleset{}, flyball.Errorf(flyball.Invalid, "not a patch: %v", err)
-	}
-	if rs == nil || p.From != rs.id {
-		return flyball.Ruleset{}, flyball.Errorf(flyball.Conflict, "the patch is of another ruleset")
-	}
-	doc := rs.Document()
-	doc.Epoch, doc.Version = p.To.Epoch, p.To.Version
-	flags, err := patched(doc.Flags, p.Flags, p.RemovedFlags, decodeFlag, func(f flyball.RulesetFlag) string { return f.Key })
-	if err != nil {
-		return flyball.Ruleset{}, flyball.FieldErrorf("flags", "%v", err)
-	}
-	segments, err := patched(doc.Segments, p.Segments, p.RemovedSegments, decodeSegment, func(s flyball.Segment) string { return s.Key })
-	if err != nil {
-		return flyball.Ruleset{}, flyball.FieldErrorf("segments", "%v", err)
-	}
-	doc.Flags, doc.Segments = flags, segments
-	return doc, nil
-}
-
-// patched returns all without those removed, and with those changed.
-func patched[T any](all []T, changed []json.RawMessage, removed []string, decode func([]byte) (T, error), key func(T) string) ([]T, error) {
-	byKey := make(map[string]T, len(all))
-	for _, v := range all {
-		byKey[key(v)] = v
-	}
-	for _, k := range removed {
-		delete(byKey, k)
-	}
-	for _, data := range changed {
-		v, err := decode(data)
-		if err != nil {
-			return nil, err
-		}
-		byKey[key(v)] = v
-	}
-	out := make([]T, 0, len(byKey))
-	for _, k := range slices.Sorted(maps.Keys(byKey)) {
-		out = append(out, byKey[k])
-	}
-	return out, nil
 }

@@ -6,8 +6,9 @@ import (
 	"github.com/flyballdev/flyball"
 )
 
-// A Flag is a compiled [flyball.RulesetFlag] of one ruleset. Every outcome
-// that it can have is made at compile time; an evaluation picks one.
+// A Flag is a compiled [flyball.RulesetFlag]. Every outcome that it can have is
+// made at compile time; an evaluation picks one. Rulesets that follow each other
+// share the flags that did not change, and so an outcome lacks the version.
 type Flag struct {
 	fixed         *flyball.Resolution // the answer whatever the context, if there is one
 	answer        flyball.Resolution  // where fixed points to: next to it, which saves a miss of the cache
@@ -17,6 +18,7 @@ type Flag struct {
 	off           *flyball.Resolution // when a prerequisite does not hold
 	def           *flyball.RulesetFlag
 	cost          int // evaluations that one can need, with its prerequisites
+	needs             // of its rules
 }
 
 type prerequisite struct {
@@ -60,6 +62,7 @@ type arm struct {
 // handed along beside it: what the state holds may reach a regular expression,
 // and so the compiler would have callers allocate both.
 type state struct {
+	version    int64 // of the ruleset
 	key        string
 	attributes flyball.Attributes // if there is no context
 	now        func() time.Time
@@ -87,47 +90,47 @@ var notReady = &flyball.Resolution{Reason: flyball.ReasonError, ErrorCode: flyba
 // exposed may be nil. It is told of every resolution that puts the unit into
 // the population of a rollout, also those of prerequisites evaluated on the
 // way, before Evaluate returns; it may be told the same more than once.
-func (rs *Ruleset) Evaluate(key string, ec *flyball.EvaluationContext, now func() time.Time, exposed func(flag string, r flyball.Resolution)) flyball.Resolution {
+func (rs *Ruleset) Evaluate(key string, ec *flyball.EvaluationContext, now func() time.Time, exposed func(flag string, r flyball.Resolution)) (r flyball.Resolution) {
 	f := rs.Find(key)
 	if f == nil {
 		return *rs.unknown()
 	}
 	if f.fixed != nil {
-		return *f.fixed
+		r = *f.fixed
+		r.Version = rs.id.Version
+		return r
 	}
-	st := state{now: now}
+	st := state{now: now, version: rs.id.Version}
 	if ec != nil {
 		st.key, st.attributes = ec.TargetingKey, ec.Attributes
 	}
 	outcome, by := f.resolve(&st, nil, exposed)
-	if by == "" {
-		return *outcome
+	r = *outcome // it is large, and so it is copied once, to where the caller wants it
+	r.Version = rs.id.Version
+	if by != "" {
+		r.By = by
 	}
-	return withBy(outcome, by)
+	return r
 }
 
 // EvaluateContext is [Ruleset.Evaluate] for the other form of context, which
 // may be nil: equal contexts get equal resolutions.
-func (rs *Ruleset) EvaluateContext(key string, c *Context, now func() time.Time, exposed func(flag string, r flyball.Resolution)) flyball.Resolution {
+func (rs *Ruleset) EvaluateContext(key string, c *Context, now func() time.Time, exposed func(flag string, r flyball.Resolution)) (r flyball.Resolution) {
 	f := rs.Find(key)
 	if f == nil {
 		return *rs.unknown()
 	}
 	if f.fixed != nil {
-		return *f.fixed
+		r = *f.fixed
+		r.Version = rs.id.Version
+		return r
 	}
-	outcome, by := f.Resolve(c, now, exposed)
-	if by == "" {
-		return *outcome
+	outcome, by := rs.Resolve(f, c, now, exposed)
+	r = *outcome // it is large, and so it is copied once, to where the caller wants it
+	r.Version = rs.id.Version
+	if by != "" {
+		r.By = by
 	}
-	return withBy(outcome, by)
-}
-
-// withBy returns an outcome as one evaluation's own. A resolution is large, and
-// so outcomes are handed about as pointers, and copied once, at the end.
-func withBy(outcome *flyball.Resolution, by string) flyball.Resolution {
-	r := *outcome
-	r.By = by
 	return r
 }
 
@@ -151,18 +154,26 @@ func (rs *Ruleset) unknown() *flyball.Resolution {
 func (f *Flag) Key() string { return f.def.Key }
 
 // Constant returns the resolution that the flag has whatever the context, if it
-// has one: it is killed or disabled, or there is nothing to decide. It must not
-// be changed.
+// has one: it is killed or disabled, or there is nothing to decide. It lacks the
+// version and must not be changed.
 func (f *Flag) Constant() *flyball.Resolution { return f.fixed }
 
-// Resolve is [Ruleset.EvaluateContext] for a flag that is at hand, and without
-// a copy: the outcome is shared and must not be changed. By is the resolution's
-// By, which the outcome lacks.
-func (f *Flag) Resolve(c *Context, now func() time.Time, exposed func(flag string, r flyball.Resolution)) (outcome *flyball.Resolution, by string) {
+// lives is 1 if the flag holds a live rollout.
+func (f *Flag) lives() int {
+	if f.def.Rollout != nil && f.fixed == nil {
+		return 1
+	}
+	return 0
+}
+
+// Resolve is [Ruleset.EvaluateContext] for a flag of the ruleset that is at hand,
+// and without a copy: the outcome is shared and must not be changed. By is the
+// resolution's By, which the outcome lacks, as it lacks the version.
+func (rs *Ruleset) Resolve(f *Flag, c *Context, now func() time.Time, exposed func(flag string, r flyball.Resolution)) (outcome *flyball.Resolution, by string) {
 	if f.fixed != nil {
 		return f.fixed, ""
 	}
-	st := state{now: now}
+	st := state{now: now, version: rs.id.Version}
 	if c != nil {
 		st.key = c.key
 	}
@@ -191,7 +202,9 @@ func (f *Flag) resolve(st *state, c *Context, exposed func(flag string, r flybal
 	}
 	outcome, by = s.split.resolve(st, c)
 	if outcome.Exposed && exposed != nil {
-		exposed(f.def.Key, withBy(outcome, by))
+		r := *outcome
+		r.By, r.Version = by, st.version
+		exposed(f.def.Key, r)
 	}
 	return outcome, by
 }

@@ -27,8 +27,10 @@ type Ruleset struct {
 	id          flyball.RulesetID
 	flags       map[string]*Flag
 	segments    map[string]*segment
-	live        bool
+	lives       int // how many flags hold a live rollout
 	notFound    *flyball.Resolution
+	whole       bool   // every flag is what its definition says, and so are those it needs
+	tests       *tests // of its flags, to be shared with those of the next
 }
 
 // Compile prepares a document for evaluation. Its error tells every problem at
@@ -90,7 +92,7 @@ func (rs *Ruleset) Environment() string { return rs.environment }
 func (rs *Ruleset) ID() flyball.RulesetID { return rs.id }
 
 // Live says whether the ruleset, which may be nil, holds a live rollout.
-func (rs *Ruleset) Live() bool { return rs != nil && rs.live }
+func (rs *Ruleset) Live() bool { return rs != nil && rs.lives > 0 }
 
 // Keys returns the keys of all flags, sorted.
 func (rs *Ruleset) Keys() []string { return slices.Sorted(maps.Keys(rs.flags)) }
@@ -104,10 +106,22 @@ func (rs *Ruleset) Flag(key string) *flyball.RulesetFlag {
 	return nil
 }
 
+// Segment returns the definition in force of a segment, which must not be
+// changed; nil if there is no such segment.
+func (rs *Ruleset) Segment(key string) *flyball.Segment {
+	if s := rs.segments[key]; s != nil {
+		return s.def
+	}
+	return nil
+}
+
 // Document returns the definitions in force, by key: what was compiled, save
 // for those that [Update] could not and kept. It shares them with the ruleset.
 func (rs *Ruleset) Document() flyball.Ruleset {
-	doc := flyball.Ruleset{Environment: rs.environment, Epoch: rs.id.Epoch, Version: rs.id.Version}
+	doc := flyball.Ruleset{
+		Environment: rs.environment, Epoch: rs.id.Epoch, Version: rs.id.Version,
+		Flags: make([]flyball.RulesetFlag, 0, len(rs.flags)), Segments: make([]flyball.Segment, 0, len(rs.segments)),
+	}
 	for _, key := range rs.Keys() {
 		doc.Flags = append(doc.Flags, *rs.flags[key].def)
 	}
@@ -121,7 +135,9 @@ func (rs *Ruleset) Document() flyball.Ruleset {
 // has one: it is killed or disabled, or there is nothing to decide.
 func (rs *Ruleset) Constant(key string) (flyball.Resolution, bool) {
 	if f := rs.flags[key]; f != nil && f.fixed != nil {
-		return *f.fixed, true
+		r := *f.fixed
+		r.Version = rs.id.Version
+		return r, true
 	}
 	return flyball.Resolution{}, false
 }
@@ -153,10 +169,13 @@ type difference struct {
 }
 
 func (d *difference) flag(key string) bool {
+	a, b := d.before.Find(key), d.after.Find(key)
+	if a == b { // and so what it needs is the same too
+		return false
+	}
 	if changed, known := d.flags[key]; known {
 		return changed
 	}
-	a, b := d.before.Find(key), d.after.Find(key)
 	changed := a == nil || b == nil || !reflect.DeepEqual(a.def, b.def)
 	d.flags[key] = changed // the graph has no cycle, so this is never read half done
 	if changed {

@@ -367,7 +367,11 @@ func TestPatchLeadsFromOneRulesetToTheNext(t *testing.T) {
 	}
 	patch := `{"from":{"epoch":1,"version":7},"to":{"epoch":1,"version":8},"flags":` + string(flags) +
 		`,"removedFlags":["team.a","team.gone"],"segments":[{"key":"three","owner":"team"}],"removedSegments":["one"]}`
-	next, err := rs.Patch([]byte(patch))
+	p, err := eval.DecodePatch([]byte(patch))
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := rs.Patched(p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -378,10 +382,13 @@ func TestPatchLeadsFromOneRulesetToTheNext(t *testing.T) {
 	if r := after.Evaluate("team.b", nil, nil, nil); r.Reason != flyball.ReasonDisabled {
 		t.Errorf("the killed flag: %+v", r)
 	}
-	if _, err := after.Patch([]byte(patch)); flyball.CodeOf(err) != flyball.Conflict {
+	if _, err := after.Compile(p); flyball.CodeOf(err) != flyball.Conflict {
 		t.Errorf("a patch of another ruleset: %v", err)
 	}
-	if _, err := rs.Patch([]byte(`[]`)); flyball.CodeOf(err) != flyball.Invalid {
+	if _, problems := after.Update(p); len(problems) != 1 || problems[0].Code != flyball.Conflict {
+		t.Errorf("a patch of another ruleset: %v", problems)
+	}
+	if _, err := eval.DecodePatch([]byte(`[]`)); flyball.CodeOf(err) != flyball.Invalid {
 		t.Errorf("no patch: %v", err)
 	}
 }

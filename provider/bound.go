@@ -85,14 +85,14 @@ func (f *Flag[T]) evaluate(c *eval.Context) T {
 	if f.shared {
 		return f.Detail(c).Value
 	}
-	v, _, _ := f.resolve(c)
+	v, _, _, _ := f.resolve(c)
 	return v
 }
 
 // resolve evaluates the flag in the ruleset in force, and counts it.
-func (f *Flag[T]) resolve(c *eval.Context) (v T, outcome *flyball.Resolution, by string) {
+func (f *Flag[T]) resolve(c *eval.Context) (v T, outcome *flyball.Resolution, by string, version int64) {
 	b := f.bind()
-	v, outcome, by = resolved(f.p, b.rules, b.flag, f.key, f.fallback, c, f.as)
+	v, outcome, by, version = resolved(f.p, b.rules, b.flag, f.key, f.fallback, c, f.as)
 	switch t := b.of(outcome.Variant); {
 	case outcome.ErrorCode != "":
 	case t != nil:
@@ -100,7 +100,7 @@ func (f *Flag[T]) resolve(c *eval.Context) (v T, outcome *flyball.Resolution, by
 	default:
 		f.p.record.count(f.key, outcome.Variant)
 	}
-	return v, outcome, by
+	return v, outcome, by, version
 }
 
 // bind returns the binding to the ruleset in force.

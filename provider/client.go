@@ -98,42 +98,42 @@ func owned(d Detail[any]) Detail[any] {
 }
 
 func value[T any](p *Provider, ctx context.Context, key string, fallback T, c *eval.Context, as func(any) (T, bool)) T {
-	v, _, _ := find(p, ctx, key, fallback, c, as)
+	v, _, _, _ := find(p, ctx, key, fallback, c, as)
 	return v
 }
 
 func detail[T any](p *Provider, ctx context.Context, key string, fallback T, c *eval.Context, as func(any) (T, bool)) Detail[T] {
-	v, outcome, by := find(p, ctx, key, fallback, c, as)
-	return details(v, outcome, by)
+	v, outcome, by, version := find(p, ctx, key, fallback, c, as)
+	return details(v, outcome, by, version)
 }
 
-func details[T any](v T, outcome *flyball.Resolution, by string) Detail[T] {
+func details[T any](v T, outcome *flyball.Resolution, by string, version int64) Detail[T] {
 	d := Detail[T]{v, *outcome}
-	d.Resolution.By = by
+	d.Resolution.By, d.Resolution.Version = by, version
 	return d
 }
 
 // find looks a flag up, and resolves and counts it.
-func find[T any](p *Provider, ctx context.Context, key string, fallback T, c *eval.Context, as func(any) (T, bool)) (v T, outcome *flyball.Resolution, by string) {
+func find[T any](p *Provider, ctx context.Context, key string, fallback T, c *eval.Context, as func(any) (T, bool)) (v T, outcome *flyball.Resolution, by string, version int64) {
 	if c == nil && ctx != nil {
 		c, _ = ctx.Value(contextKey{}).(*eval.Context)
 	}
 	rules := p.rules.Current()
-	v, outcome, by = resolved(p, rules, rules.Find(key), key, fallback, c, as)
+	v, outcome, by, version = resolved(p, rules, rules.Find(key), key, fallback, c, as)
 	if outcome.ErrorCode == "" {
 		p.record.count(key, outcome.Variant)
 	}
-	return v, outcome, by
+	return v, outcome, by, version
 }
 
 // resolved evaluates a flag of a ruleset, nil if there is none, as
 // [Provider.evaluate] does, though without a copy of the outcome: it is shared
-// and lacks its By. A success is left to the caller to count.
-func resolved[T any](p *Provider, rules *eval.Ruleset, flag *eval.Flag, key string, fallback T, c *eval.Context, as func(any) (T, bool)) (v T, outcome *flyball.Resolution, by string) {
+// and lacks its By and version. A success is left to the caller to count.
+func resolved[T any](p *Provider, rules *eval.Ruleset, flag *eval.Flag, key string, fallback T, c *eval.Context, as func(any) (T, bool)) (v T, outcome *flyball.Resolution, by string, version int64) {
 	defer func() {
 		if recover() != nil { // a bug of ours must not take the program down
 			p.troubled.Store(rules)
-			v, outcome, by = fallback, &flyball.Resolution{Reason: flyball.ReasonError, ErrorCode: flyball.ErrorGeneral}, ""
+			v, outcome, by, version = fallback, &flyball.Resolution{Reason: flyball.ReasonError, ErrorCode: flyball.ErrorGeneral}, "", 0
 		}
 	}()
 	if flag == nil {
@@ -141,24 +141,25 @@ func resolved[T any](p *Provider, rules *eval.Ruleset, flag *eval.Flag, key stri
 		if r.ErrorCode == flyball.ErrorFlagNotFound {
 			p.record.unknownFlag(key)
 		}
-		return fallback, &r, ""
+		return fallback, &r, "", r.Version
 	}
+	version = rules.ID().Version
 	if rules.Live() && c != nil {
-		outcome, by = flag.Resolve(c, time.Now, func(met string, r flyball.Resolution) {
+		outcome, by = rules.Resolve(flag, c, time.Now, func(met string, r flyball.Resolution) {
 			if _, fits := as(r.Value); fits || met != key {
 				p.record.expose(met, c.TargetingKey(), &r)
 			}
 		})
 	} else {
-		outcome, by = flag.Resolve(c, time.Now, nil)
+		outcome, by = rules.Resolve(flag, c, time.Now, nil)
 	}
 	if outcome.ErrorCode != "" {
-		return fallback, outcome, by
+		return fallback, outcome, by, version
 	}
 	v, fits := as(outcome.Value)
 	if !fits {
 		r := mismatch(outcome)
-		return fallback, &r, ""
+		return fallback, &r, "", version
 	}
-	return v, outcome, by
+	return v, outcome, by, version
 }

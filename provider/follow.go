@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -198,7 +199,7 @@ func (p *Provider) stream(ctx context.Context, again bool) error {
 		return err
 	}
 	req.Header.Set("Accept", "text/event-stream")
-	req.Header.Set("Accept-Encoding", "identity")
+	req.Header.Set("Accept-Encoding", "gzip")
 	if again && p.rules.Current() != nil {
 		req.Header.Set("Last-Event-ID", eventID(p.Version()))
 	}
@@ -213,7 +214,13 @@ func (p *Provider) stream(ctx context.Context, again bool) error {
 	if t := resp.Header.Get("Content-Type"); !strings.HasPrefix(t, "text/event-stream") {
 		return flyball.Errorf(flyball.Unavailable, "stream: the server sends %q", t)
 	}
-	events := newEventReader(resp.Body, func() { silence.Reset(p.pace.stall) })
+	body := io.Reader(resp.Body)
+	if resp.Header.Get("Content-Encoding") == "gzip" {
+		if body, err = gzip.NewReader(body); err != nil {
+			return cause(ctx, err)
+		}
+	}
+	events := newEventReader(body, func() { silence.Reset(p.pace.stall) })
 	for {
 		e, err := events.next()
 		if err != nil {
@@ -241,9 +248,9 @@ func (p *Provider) take(ctx context.Context, e event, again bool) error {
 			return err
 		}
 	case "patch":
-		doc, err := p.rules.Current().Patch(e.data)
+		change, err := eval.DecodePatch(e.data)
 		if err == nil {
-			err = p.apply(doc)
+			err = p.applyPatch(change)
 		}
 		if err != nil { // it is of a ruleset that we do not have, or cannot be read: the whole one will do
 			if err := p.poll(ctx); err != nil {

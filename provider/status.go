@@ -109,10 +109,24 @@ func (p *Provider) emit(t openfeature.EventType, details openfeature.ProviderEve
 // keeps its definition.
 func (p *Provider) apply(doc flyball.Ruleset) error {
 	old := p.rules.Current()
-	if old != nil && !old.ID().Before(flyball.RulesetID{Epoch: doc.Epoch, Version: doc.Version}) {
+	return p.swap(old, flyball.RulesetID{Epoch: doc.Epoch, Version: doc.Version}, func() (*eval.Ruleset, []*flyball.Error) {
+		return eval.Update(old, doc)
+	})
+}
+
+// applyPatch is apply for what a patch leads to. It fails if the patch is of
+// another ruleset than the one in force.
+func (p *Provider) applyPatch(change eval.Patch) error {
+	old := p.rules.Current()
+	return p.swap(old, change.To, func() (*eval.Ruleset, []*flyball.Error) { return old.Update(change) })
+}
+
+// swap puts what update makes in the place of old.
+func (p *Provider) swap(old *eval.Ruleset, id flyball.RulesetID, update func() (*eval.Ruleset, []*flyball.Error)) error {
+	if old != nil && !old.ID().Before(id) {
 		return nil // a late answer to an old question
 	}
-	rs, problems := eval.Update(old, doc)
+	rs, problems := update()
 	if rs == nil {
 		return poison{problems[0]}
 	}
@@ -120,7 +134,7 @@ func (p *Provider) apply(doc flyball.Ruleset) error {
 		return nil
 	}
 	for _, e := range problems[:min(len(problems), maxUnread)] {
-		p.log.Error("part of the ruleset cannot be read: its previous definition stays", "version", doc.Version, "error", e)
+		p.log.Error("part of the ruleset cannot be read: its previous definition stays", "version", id.Version, "error", e)
 	}
 	p.mu.Lock()
 	p.unread = p.unread[:0:0]
@@ -136,7 +150,7 @@ func (p *Provider) apply(doc flyball.Ruleset) error {
 		if changed := eval.Changed(old, rs); len(changed) > 0 {
 			p.emit(openfeature.ProviderConfigChange, openfeature.ProviderEventDetails{
 				Message: "flags changed", FlagChanges: changed,
-				EventMetadata: map[string]any{"version": doc.Version},
+				EventMetadata: map[string]any{"version": id.Version},
 			})
 		}
 	}

@@ -139,7 +139,13 @@ func (h *house) serve(log *slog.Logger, set settings) {
 	}
 	h.url = "http://" + listener.Addr().String()
 	go h.http.Serve(listener)
-	h.ends = append(h.ends, func() { h.http.Close(); h.client.CloseIdleConnections() })
+	h.ends = append(h.ends, func() {
+		h.http.Close()
+		h.client.CloseIdleConnections()
+		now, cancel := context.WithCancel(context.Background())
+		cancel()
+		h.api.Stop(now)
+	})
 }
 
 // complaints are the errors that the server logs: faults of ours, that fail

@@ -1,9 +1,11 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/flyballdev/flyball"
@@ -42,19 +44,22 @@ func (s *Server) eventStreams(p service.Principal, now time.Time) []eventStream 
 // ofrepEvents tells a page that it should fetch again. Several changes at once
 // are told as one, with the newest version.
 func (s *Server) ofrepEvents(w http.ResponseWriter, r *http.Request) {
-	ticket := r.URL.Query().Get("ticket")
+	ticket := strings.Clone(r.URL.Query().Get("ticket"))
 	p, err := s.service.Redeem(r.Context(), ticket, time.Now())
 	if err != nil {
 		writeProblem(w, r, err)
 		return
 	}
 	has := parseRulesetID(r.Header.Get("Last-Event-ID"))
-	revoked := func() error { _, err := s.service.Redeem(r.Context(), ticket, time.Time{}); return err }
-	s.follow(w, r, p, revoked, func(e *events, head *service.Published) error {
-		if e.events++; e.events > 1 { // gather what comes together
+	revoked := func(ctx context.Context) error {
+		_, err := s.service.Redeem(ctx, ticket, time.Time{})
+		return err
+	}
+	s.follow(w, r, following{principal: p, again: revoked, tell: func(e *events, head *service.Published) error {
+		if e.told++; e.told > 1 { // gather what comes together
 			select {
 			case <-time.After(s.pace.gather):
-			case <-r.Context().Done():
+			case <-e.gone:
 			}
 			var err error
 			if head, err = s.service.Published(p.Environment); err != nil {
@@ -67,7 +72,7 @@ func (s *Server) ofrepEvents(w http.ResponseWriter, r *http.Request) {
 			has = id
 		}
 		return nil
-	})
+	}})
 }
 
 // reach waits a little until this node has the version that an event told of:

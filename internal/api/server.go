@@ -31,6 +31,7 @@ type Server struct {
 	log      *slog.Logger
 	handler  http.Handler
 	streams  gate
+	held     holding
 	drain    chan struct{} // closed when the server is about to stop
 	drained  sync.Once
 	pace     pace
@@ -128,14 +129,19 @@ func (s *Server) route(mux *http.ServeMux, pattern string, p policy, h http.Hand
 // authenticate reads the token of a request, in either of the two headers that
 // OFREP allows.
 func (s *Server) authenticate(r *http.Request) (service.Principal, error) {
-	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		secret = r.Header.Get("X-API-Key")
-	}
+	secret := secretOf(r)
 	if secret == "" {
 		return service.Principal{}, flyball.Errorf(flyball.Unauthenticated, "no token: send one as \"Authorization: Bearer fb_…\"")
 	}
 	return s.service.Authenticate(r.Context(), secret)
+}
+
+func secretOf(r *http.Request) string {
+	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		secret = r.Header.Get("X-API-Key")
+	}
+	return secret
 }
 
 type requestKey struct{}

@@ -1,10 +1,11 @@
 package api
 
 import (
-	"fmt"
+	"context"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,81 +37,142 @@ var usual = pace{
 // events: a patch where the client has the version before, else the whole. A
 // client that is slow gets the latest when it is ready, never a backlog.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
-	p := service.PrincipalOf(r.Context())
+	p, secret := service.PrincipalOf(r.Context()), strings.Clone(secretOf(r))
 	has := parseRulesetID(r.Header.Get("Last-Event-ID"))
-	s.follow(w, r, p, func() error { _, err := s.authenticate(r); return err }, func(e *events, head *service.Published) error {
-		v, err := head.View(p.Flags)
-		switch {
-		case err != nil:
-			return err
-		case has.Before(v.ID): // a client that has a newer one, from another node, waits for a newer one still
-			e.ruleset(v, has)
-			has = v.ID
-		case e.events == 0 && has == v.ID:
-			e.send(": you have the ruleset in force\n\n")
-		}
-		e.events++
-		return nil
+	s.follow(w, r, following{
+		principal: p, zip: takesGzip(r.Header.Get("Accept-Encoding")),
+		again: func(ctx context.Context) error { _, err := s.service.Authenticate(ctx, secret); return err },
+		tell: func(e *events, head *service.Published) error {
+			v, err := head.View(p.Flags)
+			switch {
+			case err != nil:
+				return err
+			case has.Before(v.ID): // a client that has a newer one, from another node, waits for a newer one still
+				e.write(rulesetFrame(v, has, e.zip))
+				has = v.ID
+			case e.told == 0 && has == v.ID:
+				e.send(": you have the ruleset in force\n\n")
+			}
+			e.told++
+			return nil
+		},
 	})
 }
 
-// follow holds a stream open: tell is called at once and after each change.
-func (s *Server) follow(w http.ResponseWriter, r *http.Request, p service.Principal, again func() error, tell func(*events, *service.Published) error) {
+// A following is what one stream is about. It outlives its request, and so keeps
+// nothing of it.
+type following struct {
+	principal service.Principal
+	zip       bool
+	again     func(context.Context) error // says whether the client may still follow
+	tell      func(*events, *service.Published) error
+}
+
+// follow holds a stream open: tell is called at once and after each change. The
+// connection is taken from net/http where it can be, and follow returns then
+// while the stream goes on: what a request needs is several times what a stream
+// does.
+func (s *Server) follow(w http.ResponseWriter, r *http.Request, f following) {
 	if s.draining() {
 		writeProblem(w, r, flyball.Errorf(flyball.Unavailable, "the server is stopping: come back later").With("retryAfter", 1+rand.IntN(5)))
 		return
 	}
-	leave, err := s.streams.enter(p.Token, r.RemoteAddr)
+	leave, err := s.streams.enter(f.principal.Token, r.RemoteAddr)
 	if err != nil {
 		writeProblem(w, r, err)
 		return
 	}
-	defer leave()
-	head, err := s.service.Published(p.Environment)
-	if err != nil {
+	if _, err := s.service.Published(f.principal.Environment); err != nil {
+		leave()
 		writeProblem(w, r, err)
 		return
 	}
-	s.metrics.streams.Inc()
-	defer s.metrics.streams.Dec()
-
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no")
+	h.Set("Vary", "Accept-Encoding")
+	if f.zip {
+		h.Set("Content-Encoding", "gzip")
+	}
+	e := &events{zip: f.zip, within: s.pace.write}
+	if held := s.held.take(w, r); held != nil {
+		e.line, e.gone = held, held.gone
+		go s.hold(held, e, f, leave)
+		return
+	}
+	defer leave()
 	w.WriteHeader(http.StatusOK)
 	unhurried(w)
-	e := &events{w: w, c: http.NewResponseController(w), within: s.pace.write}
-	e.send("retry: %d\n\n", 1000+rand.IntN(2000))
-	beat, check := time.NewTicker(s.pace.beat), time.NewTicker(s.pace.recheck)
-	defer beat.Stop()
-	defer check.Stop()
-	for changed := true; e.err == nil; {
-		if changed {
-			if head, err = s.service.Published(p.Environment); err == nil {
-				err = tell(e, head)
-			}
-			if err != nil {
-				return
-			}
+	e.line, e.gone = response{w, http.NewResponseController(w)}, r.Context().Done()
+	s.run(e, f)
+}
+
+// hold runs a stream on a connection of its own. A panic is a fault of ours, and
+// ends this stream only.
+func (s *Server) hold(held *held, e *events, f following, leave func()) {
+	defer s.held.leave(held)
+	defer leave()
+	defer func() {
+		if v := recover(); v != nil {
+			s.log.Error("panic in a stream", "panic", v, "stack", string(debug.Stack()))
 		}
-		changed = false
-		select {
-		case <-head.Superseded:
-			changed = true
-		case <-beat.C:
-			e.send(": beat\n\n")
-		case <-check.C:
-			if err := again(); err != nil && flyball.CodeOf(err) == flyball.Unauthenticated {
+	}()
+	s.run(e, f)
+	if e.err == nil {
+		e.err = held.end(time.Now().Add(s.pace.write))
+	}
+}
+
+// run tells a client of each change until it is gone, or must go.
+func (s *Server) run(e *events, f following) {
+	s.metrics.streams.Inc()
+	defer s.metrics.streams.Dec()
+	e.begin()
+	every := min(s.pace.beat, s.pace.recheck)
+	tick, checked := time.NewTimer(rand.N(every)), time.Now() // streams that began together are not looked at together
+	defer tick.Stop()
+	for {
+		head, err := s.service.Published(f.principal.Environment)
+		if err == nil {
+			err = f.tell(e, head)
+		}
+		for waiting := true; waiting; {
+			if err != nil || e.err != nil {
+				e.end()
 				return
 			}
-		case <-s.drain:
-			e.send("event: goodbye\ndata: {\"spreadMs\":%d}\n\n", s.pace.spread.Milliseconds())
-			return
-		case <-r.Context().Done():
-			return
+			select {
+			case <-head.Superseded:
+				waiting = false
+			case now := <-tick.C:
+				tick.Reset(every)
+				if now.Sub(e.last) >= s.pace.beat {
+					e.send(": beat\n\n")
+				}
+				if now.Sub(checked) >= s.pace.recheck {
+					checked, err = now, s.refused(f)
+				}
+			case <-s.drain:
+				e.send("event: goodbye\ndata: {\"spreadMs\":%d}\n\n", s.pace.spread.Milliseconds())
+				e.end()
+				return
+			case <-e.gone:
+				return
+			}
 		}
 	}
+}
+
+// refused returns the error of a client that may follow no more. What else is
+// wrong, such as a database that is away, is no reason to send it off.
+func (s *Server) refused(f following) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := f.again(ctx); flyball.CodeOf(err) == flyball.Unauthenticated {
+		return err
+	}
+	return nil
 }
 
 // A gate counts the streams that are open, and turns away those that are too
@@ -182,39 +244,4 @@ func parseRulesetID(s string) flyball.RulesetID {
 		return flyball.RulesetID{}
 	}
 	return flyball.RulesetID{Epoch: e, Version: v}
-}
-
-// events writes server-sent events, each within a deadline.
-type events struct {
-	w      http.ResponseWriter
-	c      *http.ResponseController
-	within time.Duration
-	events int // told so far
-	err    error
-}
-
-// send writes a comment, or a field that belongs to no event.
-func (e *events) send(format string, args ...any) { e.write(fmt.Appendf(nil, format, args...)) }
-
-// write writes parts as they are: a ruleset is large, and shared by all who
-// are sent it.
-func (e *events) write(parts ...[]byte) {
-	if e.err != nil {
-		return
-	}
-	e.c.SetWriteDeadline(time.Now().Add(e.within))
-	for _, part := range parts {
-		if _, e.err = e.w.Write(part); e.err != nil {
-			return
-		}
-	}
-	e.err = e.c.Flush()
-}
-
-func (e *events) ruleset(v *service.View, has flyball.RulesetID) {
-	name, data := "ruleset", v.JSON()
-	if v.Patch != nil && has == v.From {
-		name, data = "patch", v.Patch
-	}
-	e.write(fmt.Appendf(nil, "event: %s\nid: %s\ndata: ", name, v.ETag()), data, []byte("\n\n"))
 }

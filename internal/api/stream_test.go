@@ -56,13 +56,13 @@ func (h *house) stream(token string, headers ...string) *stream {
 	return s
 }
 
-func (s *stream) read(body io.Reader) {
+func (s *stream) read(body io.Reader) error {
 	defer close(s.events)
 	r := bufio.NewReader(body)
 	for e := (event{}); ; {
 		line, err := r.ReadString('\n')
 		if err != nil {
-			return
+			return err
 		}
 		field, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
 		value = strings.TrimPrefix(value, " ")
@@ -176,14 +176,14 @@ func TestAStreamBeginsWithTheRulesetAndGoesOnWithPatches(t *testing.T) {
 		if e.name != "patch" || e.id != h.tag() {
 			t.Fatalf("change %d is told as %s %s, and %s is in force", i, e.name, e.id, h.tag())
 		}
-		doc, err := have.Patch([]byte(e.data))
+		p, err := eval.DecodePatch([]byte(e.data))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if have, err = eval.Compile(doc); err != nil {
+		if have, err = have.Compile(p); err != nil {
 			t.Fatal(err)
 		}
-		got, _ := json.Marshal(doc)
+		got, _ := json.Marshal(have.Document())
 		whole := h.send("GET", "/sdk/v1/ruleset", sdk, "")
 		if d := cmp.Diff(canonical(t, whole.body), canonical(t, got)); d != "" {
 			t.Fatalf("after change %d the patched ruleset is another (-served +patched):\n%s", i, d)

@@ -142,10 +142,12 @@ func (a *App) start(ctx context.Context, c Config) error {
 	a.server = api.HTTPServer(handler)
 	a.onStop("HTTP server", func(ctx context.Context) error {
 		handler.Drain()
-		if err := a.server.Shutdown(ctx); err != nil {
-			return a.server.Close()
+		err := a.server.Shutdown(ctx)
+		if err != nil {
+			err = a.server.Close()
 		}
-		return nil
+		handler.Stop(ctx) // those that were still there were cut, as Close does
+		return err
 	})
 	go func() {
 		if err := a.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

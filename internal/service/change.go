@@ -63,7 +63,10 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 	}
 	var e *edit
 	err = s.db.Update(ctx, func(tx *store.Tx) error {
-		e = &edit{tx: tx, service: s, principal: p, at: now(), change: c, rulesets: map[string]*rulesetEdit{}}
+		e = &edit{
+			tx: tx, service: s, principal: p, at: now(), change: c,
+			flags: map[string]*flyball.Flag{}, segments: map[string]bool{}, rulesets: map[string]*rulesetEdit{},
+		}
 		return e.run()
 	})
 	if err != nil && !errors.Is(err, errDryRun) {
@@ -74,8 +77,8 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 		return out, nil
 	}
 	for _, r := range e.rulesets {
-		if r.compiled != nil {
-			s.publish(r.after, r.compiled)
+		if r.changed() {
+			s.publish(r.after)
 		}
 	}
 	gathered(ctx, out.Versions)
@@ -102,20 +105,24 @@ type edit struct {
 	change    changeOf
 	edits     []flyball.Edit
 	log       []store.LogEntry
-	rulesets  map[string]*rulesetEdit // by environment, those that may change
+	flags     map[string]*flyball.Flag // that are new or changed; nil if archived
+	segments  map[string]bool          // that are new or changed
+	rulesets  map[string]*rulesetEdit  // by environment, those that may change
 }
 
 // A rulesetEdit is one environment's ruleset before and after a change.
 type rulesetEdit struct {
 	version  int64 // before the change
 	before   *encoded
-	whole    bool                 // whether more than configurations may change
 	configs  []flyball.FlagConfig // to be written with the new version
 	reads    map[string]int64     // the version at which each was read
 	inserted map[string]bool
 	after    *encoded
-	compiled *eval.Ruleset // nil if the ruleset did not change
+	compile  func() (*eval.Ruleset, error) // compiles after
 }
+
+// changed says that the ruleset is another after the change.
+func (r *rulesetEdit) changed() bool { return r.after != nil && r.after.compiled != nil }
 
 func (e *edit) run() error {
 	if f := e.change.fence; f != nil {
@@ -132,7 +139,7 @@ func (e *edit) run() error {
 		if err := e.finish(env, e.rulesets[env]); err != nil {
 			return err
 		}
-		if e.rulesets[env].compiled != nil {
+		if e.rulesets[env].changed() {
 			changed++
 		}
 	}
@@ -152,24 +159,26 @@ func (e *edit) run() error {
 	return nil
 }
 
-// touch notes that an environment's ruleset may change, before it does.
+// touch notes that an environment's ruleset may change, before it does. The
+// ruleset in memory is what the change starts from only if the transaction reads
+// its very version; else another process has changed it, and it is read.
 func (e *edit) touch(environment string) (*rulesetEdit, error) {
 	if r := e.rulesets[environment]; r != nil {
 		return r, nil
 	}
-	env, err := e.tx.Environment(environment)
+	id, err := e.tx.Head(environment)
 	if err != nil {
 		return nil, err
 	}
-	r := &rulesetEdit{version: env.Version, reads: map[string]int64{}, inserted: map[string]bool{}}
-	if head, _ := e.service.Published(environment); head != nil && head.ID().Version == env.Version {
+	r := &rulesetEdit{version: id.Version, reads: map[string]int64{}, inserted: map[string]bool{}}
+	if head, _ := e.service.Published(environment); head != nil && head.ID() == id {
 		r.before = head.encoded
 	} else {
 		doc, err := load(e.tx, environment)
 		if err != nil {
 			return nil, err
 		}
-		if r.before, err = encode(doc, nil, nil); err != nil {
+		if r.before, err = encode(doc); err != nil {
 			return nil, err
 		}
 	}
@@ -181,19 +190,16 @@ func (e *edit) touch(environment string) (*rulesetEdit, error) {
 // changes.
 func (e *edit) nextVersion(environment string) int64 { return e.rulesets[environment].version + 1 }
 
-// touchAll notes that every environment's ruleset may change, and not by its
-// configurations alone.
+// touchAll notes that every environment's ruleset may change.
 func (e *edit) touchAll() error {
 	environments, err := e.tx.Environments()
 	if err != nil {
 		return err
 	}
 	for _, env := range environments {
-		r, err := e.touch(env.Key)
-		if err != nil {
+		if _, err := e.touch(env.Key); err != nil {
 			return err
 		}
-		r.whole = true
 	}
 	return nil
 }
@@ -233,42 +239,10 @@ func (e *edit) finish(environment string, r *rulesetEdit) error {
 	if version != next { // writers take turns, so this would be a fault of ours
 		return fmt.Errorf("environment %q moved from version %d to %d within a transaction", environment, r.version, version)
 	}
-	r.after.doc.Version = version
-	if r.compiled, err = eval.Compile(r.after.doc); err != nil {
+	if r.after.compiled, err = r.compile(); err != nil {
 		return flyball.About(e.change.flag, err)
 	}
 	return e.audit(environment, r)
-}
-
-// assemble makes the ruleset as it is after the change: the one before with the
-// configurations that changed, or, if more may have changed, all of it anew.
-func (e *edit) assemble(environment string, r *rulesetEdit) (err error) {
-	if r.whole {
-		doc, err := load(e.tx, environment)
-		if err != nil {
-			return err
-		}
-		r.after, err = encode(doc, nil, nil)
-		return err
-	}
-	doc, changed := r.before.doc, map[string]bool{}
-	doc.Flags = slices.Clone(doc.Flags)
-	for _, c := range r.configs {
-		at, ok := slices.BinarySearchFunc(doc.Flags, c.Flag, func(f flyball.RulesetFlag, key string) int { return strings.Compare(f.Key, key) })
-		if !ok {
-			return fmt.Errorf("flag %q is not in the ruleset of %q", c.Flag, environment)
-		}
-		doc.Flags[at].FlagConfig = c
-		changed[c.Flag] = true
-	}
-	if missingSegment(doc) {
-		if doc.Segments, err = segments(e.tx); err != nil {
-			return err
-		}
-	}
-	doc.Segments = usedSegments(doc.Flags, doc.Segments)
-	r.after, err = encode(doc, r.before, changed)
-	return err
 }
 
 // audit appends the entry of one version, or, with no ruleset, of a change
@@ -284,7 +258,7 @@ func (e *edit) audit(environment string, r *rulesetEdit) error {
 		}
 	}
 	if r != nil {
-		entry.Environment, entry.Version = environment, r.after.doc.Version
+		entry.Environment, entry.Version = environment, r.after.id.Version
 		entry.BeforeHash, entry.AfterHash = r.before.digest, r.after.digest
 	} else if environments := e.environments(); len(environments) == 1 {
 		entry.Environment = environments[0]
@@ -313,11 +287,11 @@ func (e *edit) environments() []string {
 func (e *edit) outcome() Outcome {
 	out := Outcome{Changed: len(e.edits) > 0, Edits: e.edits}
 	for env, r := range e.rulesets {
-		if r.compiled != nil {
+		if r.changed() {
 			if out.Versions == nil {
 				out.Versions = map[string]int64{}
 			}
-			out.Versions[env] = r.after.doc.Version
+			out.Versions[env] = r.after.id.Version
 		}
 	}
 	return out

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/flyballdev/flyball"
-	"github.com/flyballdev/flyball/internal/store"
 )
 
 // FlagIn names a flag in an environment, and why what it serves changes.
@@ -28,24 +27,26 @@ type Configured struct {
 
 // configure changes what one environment serves for one flag.
 func (s *Service) configure(ctx context.Context, action string, in FlagIn, alter func(*edit, flyball.Flag, *flyball.FlagConfig) error) (Configured, error) {
+	view := Configured{Environment: in.Environment}
 	out, err := s.change(ctx, changeOf{
 		access: Write, action: action, subject: in.Key, flag: in.Key, reason: in.Reason,
-		apply: func(e *edit) error { return e.configure(in, alter) },
+		apply: func(e *edit) (err error) {
+			if err = e.configure(in, alter); err != nil {
+				return err
+			}
+			view.FlagConfig, view.Version, err = e.config(in.Environment, in.Key)
+			view.RulesetVersion = e.nextVersion(in.Environment) - 1
+			return err
+		},
 	})
 	if err != nil {
 		return Configured{}, err
 	}
-	view := Configured{Environment: in.Environment, Changed: out.Changed}
-	err = s.db.View(ctx, func(tx *store.Tx) error {
-		c, err := tx.FlagConfig(in.Environment, in.Key)
-		if err != nil {
-			return err
-		}
-		env, err := tx.Environment(in.Environment)
-		view.ConfigView, view.RulesetVersion = ConfigView{FlagConfig: c.FlagConfig, Version: c.Version}, env.Version
-		return err
-	})
-	return view, err
+	if version, ok := out.Versions[in.Environment]; ok {
+		view.Version, view.RulesetVersion = version, version
+	}
+	view.Changed = out.Changed
+	return view, nil
 }
 
 func (e *edit) configure(in FlagIn, alter func(*edit, flyball.Flag, *flyball.FlagConfig) error) error {

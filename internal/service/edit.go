@@ -77,6 +77,7 @@ func (e *edit) insertFlag(f flyball.Flag) error {
 	if err := e.tx.InsertFlag(f, e.principal.ID, e.at); err != nil {
 		return err
 	}
+	e.flags[f.Key] = &f
 	for env := range e.rulesets {
 		if err := e.insertConfig(env, flyball.NewFlagConfig(f)); err != nil {
 			return err
@@ -117,6 +118,7 @@ func (e *edit) updateFlag(f flyball.Flag, read int64) error {
 	if changed, err := e.record("flag", f.Key, "", old.Flag, f); err != nil || !changed {
 		return err
 	}
+	e.flags[f.Key] = &f
 	_, err = e.tx.UpdateFlag(f, old.Revision)
 	return err
 }
@@ -139,7 +141,7 @@ func (e *edit) insertConfig(environment string, c flyball.FlagConfig) error {
 	if err != nil {
 		return err
 	}
-	r.inserted[c.Flag], r.whole = true, true
+	r.inserted[c.Flag] = true
 	r.configs = append(r.configs, c)
 	_, err = e.record("config", c.Flag, environment, nil, c)
 	return err
@@ -187,6 +189,7 @@ func (e *edit) putSegment(seg flyball.Segment, read int64) error {
 	if changed, err := e.record("segment", seg.Key, "", before, seg); err != nil || !changed {
 		return err
 	}
+	e.segments[seg.Key] = true
 	_, err = e.tx.PutSegment(seg, old.Revision)
 	return err
 }

@@ -260,5 +260,6 @@ func (e *edit) archiveFlag(key string) error {
 	if _, err := e.record("flag", key, "", f.Flag, nil); err != nil {
 		return err
 	}
+	e.flags[key] = nil
 	return e.tx.ArchiveFlag(key, e.principal.ID, e.change.reason, e.at)
 }

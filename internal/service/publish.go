@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,37 +18,44 @@ type Published struct {
 	*encoded
 	Compiled   *eval.Ruleset
 	Superseded chan struct{} // closed when a newer one is in force
+	doc        func() flyball.Ruleset
 
 	mu     sync.Mutex
 	before *encoded         // the one it superseded, until that is no longer needed for a patch
 	views  map[string]*View // by glob set, encoded once
-	kept   map[string]any   // what surfaces keep with it
+	keep
+}
+
+// A keep is what surfaces keep with a ruleset, or a view of it.
+type keep struct {
+	mu   sync.Mutex
+	kept map[string]any
 }
 
 // Keep returns what make made when it was first asked for under a name. It is
 // forgotten with the ruleset. Few names are used: one for each class of tokens.
-func (p *Published) Keep(name string, make func() any) any {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if kept, ok := p.kept[name]; ok {
+func (k *keep) Keep(name string, make func() any) any {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if kept, ok := k.kept[name]; ok {
 		return kept
 	}
-	if p.kept == nil {
-		p.kept = map[string]any{}
+	if k.kept == nil {
+		k.kept = map[string]any{}
 	}
 	kept := make()
-	p.kept[name] = kept
+	k.kept[name] = kept
 	return kept
 }
 
 // Doc returns the ruleset. It is shared, and must not be changed.
-func (p *Published) Doc() flyball.Ruleset { return p.doc }
+func (p *Published) Doc() flyball.Ruleset { return p.doc() }
 
 // Digest returns the SHA-256 of what is served, whatever its version.
 func (p *Published) Digest() string { return p.digest }
 
 // ID returns the version of the ruleset.
-func (p *Published) ID() flyball.RulesetID { return idOf(p.doc) }
+func (p *Published) ID() flyball.RulesetID { return p.id }
 
 // A View is a ruleset as one set of flag globs sees it, encoded once for all
 // who share it.
@@ -58,8 +64,8 @@ type View struct {
 	From  flyball.RulesetID // the version that Patch applies to
 	Patch []byte            // what changed since From; nil if there is no patch
 
-	whole func() []byte
-	gzip  func() []byte
+	whole, deflated, deflatedPatch func() []byte
+	keep
 }
 
 // JSON returns the whole ruleset as JSON, Gzip the same compressed. Both are
@@ -67,7 +73,16 @@ type View struct {
 func (v *View) JSON() []byte { return v.whole() }
 
 // Gzip is described at [View.JSON].
-func (v *View) Gzip() []byte { return v.gzip() }
+func (v *View) Gzip() []byte {
+	return v.Keep("gzip", func() any { return Gzip(v.whole(), v.deflated()) }).([]byte)
+}
+
+// Deflated returns JSON, and DeflatedPatch returns Patch, as a piece of any
+// deflate stream, made when somebody first asks.
+func (v *View) Deflated() []byte { return v.deflated() }
+
+// DeflatedPatch is described at [View.Deflated].
+func (v *View) DeflatedPatch() []byte { return v.deflatedPatch() }
 
 // ETag is the view's entity tag, which is also its id in a stream.
 func (v *View) ETag() string { return fmt.Sprintf("%d.%d", v.ID.Epoch, v.ID.Version) }
@@ -75,7 +90,10 @@ func (v *View) ETag() string { return fmt.Sprintf("%d.%d", v.ID.Epoch, v.ID.Vers
 // View returns the ruleset as a set of flag globs sees it: the flags that
 // match, with the prerequisites and segments that they need.
 func (p *Published) View(globs []string) (*View, error) {
-	key := strings.Join(sortedGlobs(globs), " ")
+	key := ""
+	if len(globs) > 0 {
+		key = strings.Join(sortedGlobs(globs), " ")
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if v := p.views[key]; v != nil {
@@ -83,10 +101,11 @@ func (p *Published) View(globs []string) (*View, error) {
 	}
 	seen := p.encoded.narrow(globs)
 	v := &View{ID: p.ID(), whole: sync.OnceValue(seen.json)}
-	v.gzip = sync.OnceValue(func() []byte { return zip(v.whole()) })
+	v.deflated = sync.OnceValue(func() []byte { return Deflate(v.whole()) })
+	v.deflatedPatch = sync.OnceValue(func() []byte { return Deflate(v.Patch) })
 	if p.before != nil {
 		var err error
-		v.From = idOf(p.before.doc)
+		v.From = p.before.id
 		if v.Patch, err = p.before.narrow(globs).patchTo(seen); err != nil {
 			return nil, err
 		}
@@ -96,35 +115,6 @@ func (p *Published) View(globs []string) (*View, error) {
 	}
 	p.views[key] = v
 	return v, nil
-}
-
-// narrow returns the part of a ruleset that globs open.
-func narrow(doc flyball.Ruleset, globs []string) flyball.Ruleset {
-	if len(globs) == 0 {
-		return doc
-	}
-	byKey := make(map[string]flyball.RulesetFlag, len(doc.Flags))
-	for _, f := range doc.Flags {
-		byKey[f.Key] = f
-	}
-	keep := map[string]bool{}
-	var need func(key string)
-	need = func(key string) {
-		if f, ok := byKey[key]; ok && !keep[key] {
-			keep[key] = true
-			for _, q := range f.Prerequisites {
-				need(q.Flag)
-			}
-		}
-	}
-	for _, f := range doc.Flags {
-		if matchAny(globs, f.Key) {
-			need(f.Key)
-		}
-	}
-	doc.Flags = slices.DeleteFunc(slices.Clone(doc.Flags), func(f flyball.RulesetFlag) bool { return !keep[f.Key] })
-	doc.Segments = usedSegments(doc.Flags, doc.Segments)
-	return doc
 }
 
 // Published returns the ruleset in force in an environment.
@@ -139,11 +129,11 @@ func (s *Service) Published(environment string) (*Published, error) {
 
 // publish puts a ruleset in force unless a newer one is: a late reader of an
 // old version must not undo a kill.
-func (s *Service) publish(e *encoded, compiled *eval.Ruleset) {
+func (s *Service) publish(e *encoded) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := &Published{encoded: e, Compiled: compiled, Superseded: make(chan struct{})}
-	old := s.heads[e.doc.Environment]
+	p := &Published{encoded: e, Compiled: e.compiled, Superseded: make(chan struct{}), doc: sync.OnceValue(e.compiled.Document)}
+	old := s.heads[e.environment]
 	if old != nil {
 		if !old.ID().Before(p.ID()) {
 			return
@@ -153,7 +143,7 @@ func (s *Service) publish(e *encoded, compiled *eval.Ruleset) {
 		old.before = nil // one step back is all that patches need
 		old.mu.Unlock()
 	}
-	s.heads[e.doc.Environment] = p
+	s.heads[e.environment] = p
 	if old != nil {
 		close(old.Superseded)
 	}
@@ -179,15 +169,14 @@ func (s *Service) Refresh(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			compiled, err := eval.Compile(doc)
-			if err != nil {
-				return fmt.Errorf("compile the ruleset of %q at version %d: %w", e.Key, doc.Version, err)
-			}
-			whole, err := encode(doc, nil, nil)
+			whole, err := encode(doc)
 			if err != nil {
 				return err
 			}
-			s.publish(whole, compiled)
+			if whole.compiled, err = eval.Compile(doc); err != nil {
+				return fmt.Errorf("compile the ruleset of %q at version %d: %w", e.Key, doc.Version, err)
+			}
+			s.publish(whole)
 		}
 		return nil
 	})
@@ -232,48 +221,16 @@ func segments(tx *store.Tx) ([]flyball.Segment, error) {
 	return all, err
 }
 
-// missingSegment says whether a flag names a segment that the ruleset lacks.
-func missingSegment(doc flyball.Ruleset) bool {
-	have := make(map[string]bool, len(doc.Segments))
-	for _, s := range doc.Segments {
-		have[s.Key] = true
-	}
-	for _, f := range doc.Flags {
-		for _, r := range f.Rules {
-			for _, key := range r.If.Segments(nil) {
-				if !have[key] {
-					return true
-				}
-			}
-		}
-	}
-	return false
-}
-
 // usedSegments returns those of all segments that flags name, directly or
 // through other segments.
 func usedSegments(flags []flyball.RulesetFlag, all []flyball.Segment) []flyball.Segment {
-	byKey := make(map[string]flyball.Segment, len(all))
-	for _, s := range all {
-		byKey[s.Key] = s
+	byKey := make(map[string]*flyball.Segment, len(all))
+	for i := range all {
+		byKey[all[i].Key] = &all[i]
 	}
 	used := map[string]bool{}
-	var use func(keys []string)
-	use = func(keys []string) {
-		for _, k := range keys {
-			if used[k] {
-				continue
-			}
-			used[k] = true
-			if c := byKey[k].If; c != nil {
-				use(c.Segments(nil))
-			}
-		}
-	}
-	for _, f := range flags {
-		for _, r := range f.Rules {
-			use(r.If.Segments(nil))
-		}
+	for i := range flags {
+		useSegments(used, segmentsOf(&flags[i]), func(key string) *flyball.Segment { return byKey[key] })
 	}
 	kept := []flyball.Segment{}
 	for _, s := range all {
@@ -282,4 +239,28 @@ func usedSegments(flags []flyball.RulesetFlag, all []flyball.Segment) []flyball.
 		}
 	}
 	return kept
+}
+
+// useSegments adds segments, and those that they name, to those used.
+func useSegments(used map[string]bool, keys []string, find func(key string) *flyball.Segment) {
+	for _, key := range keys {
+		if used[key] {
+			continue
+		}
+		used[key] = true
+		if s := find(key); s != nil && s.If != nil {
+			useSegments(used, s.If.Segments(nil), find)
+		}
+	}
+}
+
+// segmentsOf returns the segments that a flag names itself.
+func segmentsOf(f *flyball.RulesetFlag) (keys []string) {
+	if f == nil {
+		return nil
+	}
+	for _, r := range f.Rules {
+		keys = r.If.Segments(keys)
+	}
+	return keys
 }

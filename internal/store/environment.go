@@ -35,6 +35,19 @@ func (tx *Tx) Environment(key string) (e flyball.Environment, err error) {
 	return e, nil
 }
 
+// Head returns the epoch and version of the ruleset that an environment serves.
+func (tx *Tx) Head(environment string) (id flyball.RulesetID, err error) {
+	found, err := tx.one(`SELECT version, (SELECT value FROM counter WHERE name = 'epoch') FROM environment WHERE key = $1`,
+		[]any{environment}, &id.Version, &id.Epoch)
+	switch {
+	case err != nil:
+		return id, fmt.Errorf("read the version of environment %q: %w", environment, err)
+	case !found:
+		return id, notFound("environment", environment)
+	}
+	return id, nil
+}
+
 // InsertEnvironment adds an environment, at the version it has (0 for a new
 // one).
 func (tx *Tx) InsertEnvironment(e flyball.Environment) error {

@@ -56,6 +56,11 @@ type AuditEntry struct {
 	Evidence    json.RawMessage `json:"evidence,omitempty" doc:"what an automatic decision rested on"`
 	BeforeHash  string          `json:"beforeHash,omitempty" doc:"SHA-256 of the ruleset before"`
 	AfterHash   string          `json:"afterHash,omitempty" doc:"SHA-256 of the ruleset after"`
+	Risk        Risk            `json:"risk,omitempty" doc:"how much it could hurt, as far as was known"`
+	Previews    []Preview       `json:"previews,omitempty" doc:"who got something else by it, as far as was known"`
+	Change      string          `json:"change,omitempty" doc:"the id of the request that was approved"`
+	Approvals   []Approval      `json:"approvals,omitempty" doc:"that were used"`
+	BreakGlass  bool            `json:"breakGlass,omitempty" doc:"whether it was made although others ought to have approved"`
 }
 
 // An Edit is one noun before and after a change; Before is absent when the
@@ -86,6 +91,8 @@ type Token struct {
 	Name        string    `json:"name" doc:"what or who uses it"`
 	Actor       ActorID   `json:"actor,omitempty" doc:"who acts with it (api and agent tokens)"`
 	OnBehalfOf  ActorID   `json:"onBehalfOf,omitempty" doc:"the person behind an agent"`
+	CreatedBy   ActorID   `json:"createdBy,omitempty" doc:"who made it, and answers for what is done with it"`
+	Grants      Grants    `json:"grants,omitempty" doc:"what it may do at most (api tokens)"`
 	Environment string    `json:"environment,omitempty" doc:"the environment it opens (sdk and client tokens)"`
 	Flags       []string  `json:"flags,omitempty" doc:"globs of the flags it opens; all if empty" example:"payments.*"`
 	CreatedAt   time.Time `json:"createdAt"`

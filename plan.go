@@ -86,6 +86,7 @@ const (
 	RequestApplied  RequestState = "applied"
 	RequestRejected RequestState = "rejected"
 	RequestExpired  RequestState = "expired"
+	RequestReview   RequestState = "review" // applied by breaking the glass, and not yet looked at
 )
 
 // A ChangeRequest is a change that somebody proposes, for others to approve.
@@ -98,7 +99,7 @@ type ChangeRequest struct {
 	Reason     string          `json:"reason"`
 	CreatedAt  time.Time       `json:"createdAt"`
 	ExpiresAt  time.Time       `json:"expiresAt"`
-	State      RequestState    `json:"state" enum:"open,applied,rejected,expired"`
+	State      RequestState    `json:"state" enum:"open,applied,rejected,expired,review"`
 	Approvals  []Approval      `json:"approvals,omitempty"`
 	RejectedBy ActorID         `json:"rejectedBy,omitempty"`
 	RejectedAs string          `json:"rejectedAs,omitempty" doc:"why it was rejected"`

@@ -24,6 +24,7 @@ type changeOf struct {
 	reason   string
 	evidence any    // what an automatic decision rests on
 	fence    *Fence // a lease that must still be held
+	retreat  bool   // it only puts users back on what they had
 	dryRun   bool   // find out everything, change nothing
 	apply    func(*edit) error
 }
@@ -64,7 +65,7 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 	var e *edit
 	err = s.db.Update(ctx, func(tx *store.Tx) error {
 		e = &edit{
-			tx: tx, service: s, principal: p, at: now(), change: c,
+			tx: tx, service: s, principal: p, at: now(), change: c, manner: mannerOf(ctx),
 			flags: map[string]*flyball.Flag{}, segments: map[string]bool{}, rulesets: map[string]*rulesetEdit{},
 		}
 		return e.run()
@@ -73,7 +74,11 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 		return Outcome{}, err
 	}
 	out := e.outcome()
-	if c.dryRun {
+	if e.dry() {
+		e.manner.planned(e.planned)
+		if what := e.manner.Propose; what != nil && e.planned != nil {
+			return out, s.propose(ctx, p, c, e.manner, *what)
+		}
 		return out, nil
 	}
 	for _, r := range e.rulesets {
@@ -103,6 +108,10 @@ type edit struct {
 	principal Principal
 	at        time.Time
 	change    changeOf
+	manner    *Manner
+	planned   *flyball.Plan          // what the change does, if that was found out
+	request   *flyball.ChangeRequest // that is applied
+	glass     bool                   // it is made though others ought to approve
 	edits     []flyball.Edit
 	log       []store.LogEntry
 	flags     map[string]*flyball.Flag // that are new or changed; nil if archived
@@ -112,13 +121,14 @@ type edit struct {
 
 // A rulesetEdit is one environment's ruleset before and after a change.
 type rulesetEdit struct {
-	version  int64 // before the change
-	before   *encoded
-	configs  []flyball.FlagConfig // to be written with the new version
-	reads    map[string]int64     // the version at which each was read
-	inserted map[string]bool
-	after    *encoded
-	compile  func() (*eval.Ruleset, error) // compiles after
+	version        int64 // before the change
+	before         *encoded
+	compiledBefore *eval.Ruleset
+	configs        []flyball.FlagConfig // to be written with the new version
+	reads          map[string]int64     // the version at which each was read
+	inserted       map[string]bool
+	after          *encoded
+	compile        func() (*eval.Ruleset, error) // compiles after
 }
 
 // changed says that the ruleset is another after the change.
@@ -134,16 +144,24 @@ func (e *edit) run() error {
 		return err
 	}
 	environments := slices.Sorted(maps.Keys(e.rulesets)) // one order for all, so that no two changes wait for each other
-	changed := 0
 	for _, env := range environments {
-		if err := e.finish(env, e.rulesets[env]); err != nil {
+		if err := e.stage(env, e.rulesets[env]); err != nil {
 			return err
 		}
-		if e.rulesets[env].changed() {
-			changed++
+	}
+	if err := e.govern(); err != nil {
+		return err
+	}
+	if e.dry() {
+		return errDryRun
+	}
+	altered := e.altered()
+	for _, env := range altered {
+		if err := e.commit(env, e.rulesets[env]); err != nil {
+			return err
 		}
 	}
-	if changed == 0 && len(e.edits) > 0 {
+	if len(altered) == 0 && len(e.edits) > 0 {
 		if err := e.audit("", nil); err != nil {
 			return err
 		}
@@ -153,10 +171,32 @@ func (e *edit) run() error {
 			return err
 		}
 	}
-	if e.change.dryRun {
-		return errDryRun
-	}
 	return nil
+}
+
+// dry says that the change is to be found out and not to be made.
+func (e *edit) dry() bool { return e.change.dryRun || e.manner.Plans() }
+
+// govern decides whether the staged change may be made by whoever wants it, and
+// notes what it does. The platform itself acts within plans that people were
+// allowed to set in motion.
+func (e *edit) govern() error {
+	if err := e.permitted(); err != nil {
+		return err
+	}
+	if e.principal.automatic() || len(e.edits) == 0 {
+		return nil
+	}
+	if !e.dry() && e.manner.Request == "" {
+		if protected, err := e.protected(); err != nil || len(protected) == 0 || e.retreats() {
+			return err // nothing that others would be asked about
+		}
+	}
+	var err error
+	if e.planned, err = e.plan(); err != nil || e.dry() {
+		return err
+	}
+	return e.consented(e.planned, e.manner)
 }
 
 // touch notes that an environment's ruleset may change, before it does. The
@@ -172,13 +212,16 @@ func (e *edit) touch(environment string) (*rulesetEdit, error) {
 	}
 	r := &rulesetEdit{version: id.Version, reads: map[string]int64{}, inserted: map[string]bool{}}
 	if head, _ := e.service.Published(environment); head != nil && head.ID() == id {
-		r.before = head.encoded
+		r.before, r.compiledBefore = head.encoded, head.compiled
 	} else {
 		doc, err := load(e.tx, environment)
 		if err != nil {
 			return nil, err
 		}
 		if r.before, err = encode(doc); err != nil {
+			return nil, err
+		}
+		if r.compiledBefore, err = eval.Compile(doc); err != nil {
 			return nil, err
 		}
 	}
@@ -208,9 +251,9 @@ func (e *edit) touchAll() error {
 // is never published; some room is left for the numbers of later versions.
 const maxRuleset = eval.MaxDocumentBytes - 4096
 
-// finish writes what was staged for one environment and, if its ruleset
-// changed, compiles it and gives it its version and its audit entry.
-func (e *edit) finish(environment string, r *rulesetEdit) error {
+// stage writes what was edited in one environment and, if its ruleset changed,
+// compiles it.
+func (e *edit) stage(environment string, r *rulesetEdit) (err error) {
 	next := r.version + 1
 	for _, c := range r.configs {
 		var err error
@@ -232,15 +275,20 @@ func (e *edit) finish(environment string, r *rulesetEdit) error {
 	if size := r.after.size(); size > maxRuleset {
 		return flyball.Errorf(flyball.TooLarge, "the ruleset of %q would have %d bytes, and an SDK takes at most %d: make its segments smaller", environment, size, maxRuleset)
 	}
+	if r.after.compiled, err = r.compile(); err != nil {
+		return flyball.About(e.change.flag, err)
+	}
+	return nil
+}
+
+// commit gives a ruleset that changed its version and its audit entry.
+func (e *edit) commit(environment string, r *rulesetEdit) error {
 	version, err := e.tx.NextVersion(environment)
 	if err != nil {
 		return err
 	}
-	if version != next { // writers take turns, so this would be a fault of ours
+	if version != r.version+1 { // writers take turns, so this would be a fault of ours
 		return fmt.Errorf("environment %q moved from version %d to %d within a transaction", environment, r.version, version)
-	}
-	if r.after.compiled, err = r.compile(); err != nil {
-		return flyball.About(e.change.flag, err)
 	}
 	return e.audit(environment, r)
 }
@@ -263,6 +311,7 @@ func (e *edit) audit(environment string, r *rulesetEdit) error {
 	} else if environments := e.environments(); len(environments) == 1 {
 		entry.Environment = environments[0]
 	}
+	e.account(&entry)
 	if e.change.evidence != nil {
 		body, err := json.Marshal(e.change.evidence)
 		if err != nil {
@@ -271,6 +320,23 @@ func (e *edit) audit(environment string, r *rulesetEdit) error {
 		entry.Evidence = body
 	}
 	return e.tx.AppendAudit(&entry)
+}
+
+// account notes in an audit entry what was known before the change was made,
+// and who consented.
+func (e *edit) account(entry *flyball.AuditEntry) {
+	entry.BreakGlass = e.glass
+	if e.planned != nil {
+		entry.Risk = e.planned.Risk
+		for _, v := range e.planned.Previews {
+			if entry.Environment == "" || v.Environment == entry.Environment {
+				entry.Previews = append(entry.Previews, v)
+			}
+		}
+	}
+	if e.request != nil {
+		entry.Change, entry.Approvals = e.request.ID, e.request.Approvals
+	}
 }
 
 // environments names those that the edits are about.

@@ -13,7 +13,10 @@ type Principal struct {
 	Kind        flyball.TokenKind
 	Environment string   // sdk and client tokens: the one that they open
 	Flags       []string // globs of the flags that it may touch; all if empty
-	Request     string   // the id of the request
+	// Rights are sets of grants, each of which must allow what is done: those of
+	// the token, and those of the person who acts with it or behind it.
+	Rights  []flyball.Grants
+	Request string // the id of the request
 }
 
 // An Access is what a capability needs of whoever uses it. Every row of the
@@ -68,7 +71,7 @@ func Allow(p Principal, access Access) error {
 			return nil
 		}
 	case Admin:
-		if p.Kind == flyball.TokenAPI && len(p.Flags) == 0 {
+		if p.Kind == flyball.TokenAPI && len(p.Flags) == 0 && (p.runs() || p.automatic()) {
 			return nil
 		}
 	}
@@ -82,7 +85,7 @@ func kindsFor(access Access) string {
 	case OFREP:
 		return "an sdk or client token of the environment"
 	case Admin:
-		return "an api token that is not limited to some flags"
+		return "an api token, not limited to some flags, of somebody who runs the installation"
 	}
 	return "an api or agent token"
 }

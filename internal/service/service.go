@@ -25,6 +25,8 @@ type Service struct {
 	evidence  func(context.Context, string) (flyball.Evidence, bool, error)
 	fleet     func(ctx context.Context, environment string, head flyball.RulesetID) (flyball.Fleet, error)
 
+	sample func(ctx context.Context, environment string) (Sample, error)
+
 	mu        sync.Mutex // guards heads; publishing only
 	heads     map[string]*Published
 	published chan struct{} // closed and replaced when an environment first appears
@@ -44,13 +46,15 @@ type Options struct {
 	Evidence func(ctx context.Context, rollout string) (flyball.Evidence, bool, error)
 	// Fleet tells how far an environment's instances have come; nil sees none.
 	Fleet func(ctx context.Context, environment string, head flyball.RulesetID) (flyball.Fleet, error)
+	// Sample tells what is known of an environment's users; nil knows nothing.
+	Sample func(ctx context.Context, environment string) (Sample, error)
 }
 
 // New returns a service on db, with the ruleset of every environment compiled
 // and published, and the environments of a new installation made.
 func New(ctx context.Context, db *store.DB, opts Options) (*Service, error) {
 	s := &Service{
-		db: db, log: opts.Log, judgeable: opts.Judgeable, changed: opts.Changed, evidence: opts.Evidence, fleet: opts.Fleet,
+		db: db, log: opts.Log, judgeable: opts.Judgeable, changed: opts.Changed, evidence: opts.Evidence, fleet: opts.Fleet, sample: opts.Sample,
 		heads: map[string]*Published{}, published: make(chan struct{}), tokens: newTokenCache(),
 	}
 	if s.log == nil {

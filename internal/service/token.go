@@ -29,6 +29,7 @@ type CreateToken struct {
 	Flags       []string          `json:"flags,omitempty" doc:"globs of the flags that it opens; all if empty" example:"payments.*"`
 	Actor       flyball.ActorID   `json:"actor,omitempty" doc:"who acts with it, such as user:ann or service:ci"`
 	OnBehalfOf  flyball.ActorID   `json:"onBehalfOf,omitempty" doc:"the person behind an agent"`
+	Grants      flyball.Grants    `json:"grants,omitempty" doc:"what it may do at most (api tokens; default: everything that its actor may)"`
 	ExpiresAt   *flyball.Time     `json:"expiresAt,omitempty"`
 	Reason      string            `json:"reason" doc:"why it is made"`
 }
@@ -55,6 +56,12 @@ func (in CreateToken) validate() error {
 		if id != "" && !id.Valid() {
 			add(field, "is a kind and a name of at most 128 letters, digits and . _ @ + -, such as user:ann")
 		}
+	}
+	if len(in.Grants) > 0 && in.Kind != flyball.TokenAPI {
+		add("grants", "api tokens alone have grants: an sdk or client token opens one environment, an agent has an envelope")
+	}
+	if err := in.Grants.Validate(); err != nil {
+		errs = append(errs, err)
 	}
 	if len(in.Flags) > 100 {
 		add("flags", "%d globs, at most 100", len(in.Flags))
@@ -87,6 +94,7 @@ func (s *Service) CreateToken(ctx context.Context, in CreateToken) (NewToken, er
 					return err
 				}
 			}
+			token.CreatedBy = e.principal.ID
 			return e.insertToken(token, hash(secret))
 		},
 	})
@@ -99,7 +107,7 @@ func (s *Service) CreateToken(ctx context.Context, in CreateToken) (NewToken, er
 func mint(in CreateToken) (flyball.Token, string) {
 	t := flyball.Token{
 		ID: newID(6), Kind: in.Kind, Name: in.Name, Actor: in.Actor, OnBehalfOf: in.OnBehalfOf,
-		Environment: in.Environment, Flags: in.Flags, CreatedAt: now(), ExpiresAt: in.ExpiresAt,
+		Environment: in.Environment, Flags: in.Flags, Grants: in.Grants, CreatedAt: now(), ExpiresAt: in.ExpiresAt,
 	}
 	return t, "fb_" + string(t.Kind) + "_" + t.ID + "_" + newID(32)
 }
@@ -205,8 +213,16 @@ func (k knownToken) principal() Principal {
 	t := k.token
 	return Principal{
 		Actor: flyball.Actor{ID: t.Actor, OnBehalfOf: t.OnBehalfOf, Token: t.ID},
-		Kind:  t.Kind, Environment: t.Environment, Flags: t.Flags,
+		Kind:  t.Kind, Environment: t.Environment, Flags: t.Flags, Rights: k.rights(),
 	}
+}
+
+// rights are the grants that bound whoever acts with the token.
+func (k knownToken) rights() []flyball.Grants {
+	if len(k.token.Grants) == 0 { // as far as tokens go
+		return []flyball.Grants{flyball.Installation}
+	}
+	return []flyball.Grants{k.token.Grants}
 }
 
 func (k knownToken) live(now time.Time) bool {

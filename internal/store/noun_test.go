@@ -370,3 +370,42 @@ func TestSettings(t *testing.T) {
 		})
 	})
 }
+
+func TestAChangeRequestIsDecidedOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		first := flyball.ChangeRequest{ID: "c1", Operation: "enable_flag", Input: []byte(`{"key":"payments.limit"}`), CreatedAt: at, ExpiresAt: at.Add(time.Hour), State: flyball.RequestOpen}
+		second := first
+		second.ID, second.CreatedAt = "c2", at.Add(time.Second)
+		update(t, db, func(tx *Tx) error { return errors.Join(tx.InsertChangeRequest(first), tx.InsertChangeRequest(second)) })
+		var read RequestRecord
+		view(t, db, func(tx *Tx) (err error) { read, err = tx.ChangeRequest("c1"); return err })
+		if diff := cmp.Diff(first, read.ChangeRequest); diff != "" {
+			t.Error(diff)
+		}
+		decided := read
+		decided.State = flyball.RequestApplied
+		update(t, db, func(tx *Tx) error { return tx.UpdateChangeRequest(decided) })
+		update(t, db, func(tx *Tx) error {
+			wantCode(t, tx.UpdateChangeRequest(read), flyball.Conflict)
+			_, err := tx.ChangeRequest("c3")
+			wantCode(t, err, flyball.NotFound)
+			return nil
+		})
+		view(t, db, func(tx *Tx) error {
+			for open, want := range map[bool][]string{true: {"c2"}, false: {"c2", "c1"}} {
+				all, err := tx.ChangeRequests(open, 10)
+				if err != nil {
+					return err
+				}
+				var ids []string
+				for _, r := range all {
+					ids = append(ids, r.ID)
+				}
+				if !slices.Equal(ids, want) {
+					t.Errorf("open only %v: %v, want %v", open, ids, want)
+				}
+			}
+			return nil
+		})
+	})
+}

@@ -123,19 +123,35 @@ func (o Operation) serve(s *service.Service) http.HandlerFunc {
 			writeProblem(w, r, err)
 			return
 		}
-		ctx, versions := service.GatherVersions(r.Context())
-		out, err := o.call(ctx, s, func(into any) error { return o.decode(r, body, into) })
+		m, err := mannerOf(r, o)
 		if err != nil {
 			writeProblem(w, r, err)
 			return
 		}
-		tellVersions(w, versions.Made())
-		status := http.StatusOK
-		if o.Method == http.MethodPost && strings.HasPrefix(o.Name, "create_") {
-			status = http.StatusCreated
-		}
-		writeJSON(w, r, status, out)
+		o.run(s, w, r, m, func(into any) error {
+			fields, err := o.decode(r, body, into)
+			if err == nil && m.Propose != nil {
+				m.Propose.Input, err = json.Marshal(fields)
+			}
+			return err
+		})
 	}
+}
+
+// run uses the capability in a manner, and answers with what comes of it.
+func (o Operation) run(s *service.Service, w http.ResponseWriter, r *http.Request, m *service.Manner, decode func(into any) error) {
+	ctx, versions := service.GatherVersions(service.WithManner(r.Context(), m))
+	out, err := o.call(ctx, s, decode)
+	if out, err = answered(m, out, err); err != nil {
+		writeProblem(w, r, err)
+		return
+	}
+	tellVersions(w, versions.Made())
+	status := http.StatusOK
+	if o.Method == http.MethodPost && strings.HasPrefix(o.Name, "create_") && !m.DryRun || m.Propose != nil {
+		status = http.StatusCreated
+	}
+	writeJSON(w, r, status, out)
 }
 
 // VersionsHeader tells which ruleset versions a change made, such as
@@ -177,42 +193,42 @@ func unhurried(w http.ResponseWriter) { http.NewResponseController(w).SetReadDea
 
 // decode reads the input of the capability from path, query and body, and
 // tells everything that is wrong with it at once.
-func (o Operation) decode(r *http.Request, body []byte, into any) error {
+func (o Operation) decode(r *http.Request, body []byte, into any) (map[string]any, error) {
 	fields := map[string]any{}
 	if body = bytes.TrimSpace(body); !o.HasBody() {
 		body = nil
 	}
 	if len(body) > 0 {
 		if err := decodeObject(body, &fields); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	extra, err := o.parameters(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for name, v := range extra {
 		if given, ok := fields[name]; ok && given != v {
-			return flyball.FieldErrorf(name, "the body says %v and the path says %v", given, v)
+			return nil, flyball.FieldErrorf(name, "the body says %v and the path says %v", given, v)
 		}
 		fields[name] = v
 	}
 	if err := o.validate(fields); err != nil {
-		return err
+		return nil, err
 	}
 	merged, err := json.Marshal(extra)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, data := range [][]byte{body, merged} {
 		if len(data) == 0 {
 			continue
 		}
 		if err := json.Unmarshal(data, into); err != nil {
-			return flyball.Errorf(flyball.Invalid, "%s", readable(err))
+			return nil, flyball.Errorf(flyball.Invalid, "%s", readable(err))
 		}
 	}
-	return nil
+	return fields, nil
 }
 
 // maxNesting is how deep the JSON of a request may nest: twice what the

@@ -63,6 +63,9 @@ func (o Operation) entry() *huma.Operation {
 			}
 		}
 	}
+	if o.Changes() {
+		e.Parameters = append(e.Parameters, manners()...)
+	}
 	status := http.StatusOK
 	if strings.HasPrefix(o.Name, "create_") {
 		status = http.StatusCreated

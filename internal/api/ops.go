@@ -81,6 +81,21 @@ var operations = []Operation{
 
 	op("evaluate", "POST /api/v1/environments/{environment}/flags/{key}/evaluate", "Tell what a flag serves for a context, and why.", service.Read, (*svc).Evaluate).
 		command("evaluate", "payments.checkout.new-flow -e production --context '{targetingKey: user-1, country: CA}'", "key"),
+	op("list_changes", "GET /api/v1/changes", "List changes that wait for approval or review.", service.Read, (*svc).ListChanges).
+		command("change list", "").table("changes: id state plan.action plan.subject plan.risk proposer.id expiresAt reason"),
+	op("get_change", "GET /api/v1/changes/{id}", "Show a change that was proposed: what it does, and who must approve.", service.Read, (*svc).Change).
+		command("change show", "0f3a9c12d4e5", "id"),
+	op("approve_change", "POST /api/v1/changes/{id}/approve", "Consent to exactly the change that was proposed.", service.Approve, (*svc).ApproveChange).
+		command("change approve", "0f3a9c12d4e5 --reason 'the preview is as expected'", "id"),
+	op("reject_change", "POST /api/v1/changes/{id}/reject", "Refuse a change that was proposed, or take it back.", service.Approve, (*svc).RejectChange).
+		command("change reject", "0f3a9c12d4e5 --reason 'after the holidays'", "id"),
+	op("review_change", "POST /api/v1/changes/{id}/review", "Close the review of a change that was made by breaking the glass.", service.Approve, (*svc).ReviewChange).
+		command("change review", "0f3a9c12d4e5 --reason 'it was right: the site was down'", "id"),
+	op("get_policy", "GET /api/v1/policy", "Show what changes need in protected environments.", service.Read, (*svc).Policy).
+		command("policy get", ""),
+	op("update_policy", "PUT /api/v1/policy", "Say what changes need in protected environments.", service.Admin, (*svc).SetPolicy).
+		command("policy update", "-f policy.yaml --reason 'a freeze over the holidays'"),
+
 	op("list_audit", "GET /api/v1/audit", "List who changed what, when and why.", service.Read, (*svc).ListAudit).
 		command("audit list", "--subject payments.checkout.new-flow").table("entries: seq at actor.id action subject environment version reason"),
 	op("get_fleet", "GET /api/v1/fleet", "Tell which instances run the ruleset in force, and which do not yet.", service.Read, (*svc).Fleet).

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"strings"
 
@@ -48,6 +49,7 @@ type program struct {
 	noColor  bool
 	env      func(string) string
 	made     map[string]int64 // the ruleset versions that the last change made, by environment
+	manner   url.Values       // how the command at hand is to change things
 }
 
 // Run runs the command line args and returns its exit code.
@@ -96,6 +98,7 @@ func (p *program) root() *cobra.Command {
 	}
 	noun(root, "rollout").AddCommand(p.watchCommand())
 	noun(root, "flag").AddCommand(p.exportFlagdCommand())
+	noun(root, "change").AddCommand(p.applyChangeCommand())
 	root.AddCommand(p.serveCommand(), p.demoCommand(), p.backtestCommand(), p.applyCommand(), p.exportCommand(), p.scanCommand())
 	return root
 }

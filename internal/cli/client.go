@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -22,6 +23,9 @@ var client = &http.Client{Timeout: 60 * time.Second}
 // call uses a capability of the server: fields go where the row says.
 func (p *program) call(ctx context.Context, o api.Operation, fields map[string]any) (json.RawMessage, error) {
 	path, query := o.Path, url.Values{}
+	if o.Changes() {
+		query = maps.Clone(p.manner)
+	}
 	rest := map[string]any{}
 	for k, v := range fields {
 		rest[k] = v

@@ -57,6 +57,7 @@ func (p *program) addRow(root *cobra.Command, o api.Operation) {
 	}
 	var wait waiting
 	if o.Changes() {
+		addManners(f)
 		wait.flags(f)
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -64,11 +65,15 @@ func (p *program) addRow(root *cobra.Command, o api.Operation) {
 		if err != nil {
 			return err
 		}
+		p.manner = mannerOf(f)
 		answer, err := p.call(c.Context(), o, fields)
 		if err != nil {
 			return err
 		}
 		made := p.made
+		if p.manner.Has("dryRun") || p.manner.Has("propose") {
+			return p.printPlanned(answer)
+		}
 		if err := p.answer(o, answer); err != nil {
 			return err
 		}

@@ -48,6 +48,8 @@ func (p *program) answer(o api.Operation, answer json.RawMessage) error {
 	switch o.Name {
 	case "get_rollout":
 		return p.printRollout(answer)
+	case "get_change", "approve_change", "reject_change", "review_change":
+		return p.printPlanned(answer)
 	case "get_fleet", "forget_instance":
 		return p.printFleets(answer)
 	}

@@ -25,11 +25,12 @@ type Access string
 
 // The accesses.
 const (
-	Read  Access = "read"  // see flags, rollouts, evidence and the audit log
-	Write Access = "write" // change what users get
-	Admin Access = "admin" // environments, teams and tokens
-	SDK   Access = "sdk"   // rulesets and telemetry of one environment
-	OFREP Access = "ofrep" // evaluation in one environment
+	Read    Access = "read"    // see flags, rollouts, evidence and the audit log
+	Write   Access = "write"   // change what users get
+	Approve Access = "approve" // consent to what others propose; for people
+	Admin   Access = "admin"   // environments, teams, tokens and policy
+	SDK     Access = "sdk"     // rulesets and telemetry of one environment
+	OFREP   Access = "ofrep"   // evaluation in one environment
 )
 
 type principalKey struct{}
@@ -70,6 +71,10 @@ func Allow(p Principal, access Access) error {
 		if p.Kind == flyball.TokenAPI || p.Kind == flyball.TokenAgent {
 			return nil
 		}
+	case Approve:
+		if p.Kind == flyball.TokenAPI && p.ID.Kind() == "user" {
+			return nil
+		}
 	case Admin:
 		if p.Kind == flyball.TokenAPI && len(p.Flags) == 0 && (p.runs() || p.automatic()) {
 			return nil
@@ -84,6 +89,8 @@ func kindsFor(access Access) string {
 		return "an sdk token of the environment"
 	case OFREP:
 		return "an sdk or client token of the environment"
+	case Approve:
+		return "an api token of a person"
 	case Admin:
 		return "an api token, not limited to some flags, of somebody who runs the installation"
 	}

@@ -241,7 +241,7 @@ func (s *Service) RejectChange(ctx context.Context, in DecideChange) (flyball.Ch
 
 func (s *Service) decide(ctx context.Context, action string, in DecideChange, alter func(*edit, *flyball.ChangeRequest) error) (flyball.ChangeRequest, error) {
 	_, err := s.change(ctx, changeOf{
-		access: Read, action: action, subject: in.ID, reason: in.Reason,
+		access: Approve, action: action, subject: in.ID, reason: in.Reason,
 		apply: func(e *edit) error {
 			r, err := e.open(in.ID)
 			if err != nil {

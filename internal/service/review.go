@@ -23,7 +23,7 @@ func (e *edit) openReview(p *flyball.Plan) error {
 // who could have approved the change.
 func (s *Service) ReviewChange(ctx context.Context, in DecideChange) (flyball.ChangeRequest, error) {
 	_, err := s.change(ctx, changeOf{
-		access: Read, action: "change.review", subject: in.ID, reason: in.Reason,
+		access: Approve, action: "change.review", subject: in.ID, reason: in.Reason,
 		apply: func(e *edit) error {
 			r, err := e.tx.ChangeRequest(in.ID)
 			if err != nil {

@@ -16,7 +16,7 @@ UNDISTURBED := ./eval ./provider ./internal/stats ./internal/ingest
 # examples in other languages.
 NODE_TESTS := dashboard internal/api/testdata/ofrep docs/examples
 
-.PHONY: build demo test check deps bench bench-eval bench-server bench-stream pictures nightly fuzz fmt clean
+.PHONY: build demo test check deps bench bench-eval bench-server bench-stream bench-ingest bench-judge bench-autorollback pictures nightly fuzz fmt clean
 
 build: ## one static binary
 	$(GO) build -o $(BIN) ./cmd/flyball
@@ -53,6 +53,15 @@ bench-server: build ## remote evaluation, beside bare net/http: 1 minute
 
 bench-stream: build ## how changes reach 10,000 clients: 2 minutes
 	$(GO) -C bench run ./stream -flyball ../$(BIN) $(ARGS)
+
+bench-ingest: build ## how much telemetry a server takes in: 1 minute
+	$(GO) -C bench run ./ingest -flyball ../$(BIN) $(ARGS)
+
+bench-autorollback: build ## how fast a bad treatment is taken back, 100 times each: 15 minutes
+	$(GO) -C bench run ./autorollback -flyball ../$(BIN) $(ARGS)
+
+bench-judge: ## how soon rules stop a bad rollout, beside others': 4 minutes
+	$(GO) -C bench run ./judge $(ARGS)
 
 pictures: ## draws those of docs/statistics.md
 	$(GO) -C bench run ./pictures

@@ -28,7 +28,7 @@ func (e Environment) Validate() error {
 // A Team owns flags.
 type Team struct {
 	Key     string `json:"key" example:"payments-team"`
-	Name    string `json:"name,omitempty"`
+	Name    string `json:"name,omitempty" doc:"what people call it"`
 	Contact string `json:"contact,omitempty" doc:"where to reach the team"`
 }
 

@@ -12,6 +12,7 @@ type Code string
 const (
 	Invalid         Code = "invalid"         // the caller must mend the named field
 	NotFound        Code = "not_found"       // there is no such thing
+	WrongMethod     Code = "wrong_method"    // the address is right and takes other methods
 	Conflict        Code = "conflict"        // the thing changed meanwhile, or its key is taken: read again
 	Unauthenticated Code = "unauthenticated" // no token, or one that is unknown or expired
 	Forbidden       Code = "forbidden"       // the token is good, but not for this

@@ -30,11 +30,60 @@ type Evidence struct {
 	Unjoined   int64            `json:"unjoined"`         // observations whose unit had no exposure
 	Joined     int64            `json:"joined"`           // observations whose unit had one
 	Blocks     []string         `json:"blocks,omitempty"` // what forbids an advance, whatever the guardrails say
+	Late       int64            `json:"late"`             // observations too late to weigh; they are in totals only
+	Untrusted  int64            `json:"untrusted"`        // items of public tokens; they are shown, and decide nothing
+	// UnitMinutes is the exposure so far: of each unit of the treatment, for how
+	// long it had it.
+	UnitMinutes float64       `json:"unitMinutes"`
+	Quality     []DataQuality `json:"quality,omitempty"` // what is wrong with the data
+	EnoughIn    *Duration     `json:"enoughIn"`          // until every guardrail is shown healthy at the present rate; null is not known
+	Winner      *Winner       `json:"winner,omitempty"`
+}
+
+// A DataQuality is one thing that is wrong with the data of a rollout.
+type DataQuality struct {
+	Kind   QualityKind `json:"kind"`
+	Why    string      `json:"why"`
+	Blocks bool        `json:"blocks"` // whether the rollout may not advance because of it
+}
+
+// A QualityKind says what is wrong with data.
+type QualityKind string
+
+// What may be wrong.
+const (
+	QualitySilent      QualityKind = "silent"      // an arm has not sent anything lately
+	QualityArmMissing  QualityKind = "armMissing"  // an arm has not sent anything at all
+	QualityLate        QualityKind = "late"        // observations came too late to weigh
+	QualityLossy       QualityKind = "lossy"       // something never came
+	QualitySampleRatio QualityKind = "sampleRatio" // the arms' sizes do not fit their weights
+	QualityCrossed     QualityKind = "crossed"     // units were seen in both arms
+	QualityUnjoined    QualityKind = "unjoined"    // observations without the exposure of their unit
+	QualityUntrusted   QualityKind = "untrusted"   // public tokens sent some of it
+	QualityBroken      QualityKind = "broken"      // the judge failed on this rollout
+)
+
+// A Winner is the treatment, once a success metric is shown to be better and
+// every guardrail to be within its final margin, on data that can be trusted.
+type Winner struct {
+	Variant string    `json:"variant"`
+	Metric  string    `json:"metric"`
+	Since   time.Time `json:"since"` // when the metric was shown to be better
+	Early   bool      `json:"early"` // before a full week, whose days may differ
+}
+
+// A TrackPoint is what the evidence of a metric was at a moment of the step.
+type TrackPoint struct {
+	At       time.Time `json:"at"`
+	E        float64   `json:"e"`
+	AdvanceE float64   `json:"advanceE"`
 }
 
 // MetricEvidence is what the judge knows of one metric.
 type MetricEvidence struct {
 	Metric    string      `json:"metric"`
+	By        string      `json:"by,omitempty" doc:"the attribute, each value of which is judged"`
+	Value     string      `json:"value,omitempty" doc:"of a slot: the attribute's value"`
 	Margin    Margin      `json:"margin,omitzero"`
 	Verdict   Verdict     `json:"verdict"`
 	E         float64     `json:"e"`         // e-value against "within the margin"
@@ -51,7 +100,51 @@ type MetricEvidence struct {
 	FirstTripped     *time.Time `json:"firstTripped,omitempty"`
 	FirstHealthy     *time.Time `json:"firstHealthy,omitempty"`
 	Why              string     `json:"why,omitempty"`
+	// Stream is set for a metric that is a stream. Nothing is then compared, and
+	// what belongs to a comparison is zero.
+	Stream *StreamEvidence `json:"stream,omitempty"`
+	// Slots are the values of the attribute By that have a test of their own, in
+	// the order in which control showed them. E and Threshold are then those of
+	// the slot with most evidence against it, and AdvanceE is that of all
+	// observations together; once a slot has breached, the numbers are its.
+	Slots []MetricEvidence `json:"slots,omitempty"`
+	// Others counts observations with another value, or none: they are in the
+	// numbers of the whole, and have no test of their own.
+	Others *Arms `json:"others,omitempty"`
+	// EnoughIn is the time until the metric is shown healthy, or better, should
+	// its evidence grow as it lately did; 0 if it is shown, null if it does not
+	// grow or nothing can be said.
+	EnoughIn *Duration    `json:"enoughIn"`
+	Track    []TrackPoint `json:"track,omitempty"` // how the evidence of this step came about, at most 32 points
 }
+
+// StreamEvidence is what the judge knows of a stream.
+type StreamEvidence struct {
+	State     StreamState `json:"state"`
+	Value     *float64    `json:"value"`               // the last sample; of a query by variant, treatment less control
+	At        time.Time   `json:"at,omitzero"`         // when it was so
+	Limit     *float64    `json:"limit,omitempty"`     // of a threshold
+	Since     *time.Time  `json:"since,omitempty"`     // since when it is beyond the limit, or alarmed
+	Normal    *float64    `json:"normal,omitempty"`    // of a baseline: the level that it has learnt
+	Samples   int64       `json:"samples"`             // that counted so far
+	Score     float64     `json:"score,omitempty"`     // of a baseline: an alarm begins at AlarmAt
+	AlarmAt   float64     `json:"alarmAt,omitempty"`   // samples between two false alarms, on average
+	NoData    string      `json:"noData,omitempty"`    // why the last question had no answer that counts
+	Suspended bool        `json:"suspended,omitempty"` // nobody is left on control to compare with
+}
+
+// A StreamState says how a stream fares.
+type StreamState string
+
+// The states of a stream.
+const (
+	StreamNormal   StreamState = "normal"
+	StreamLearning StreamState = "learning" // what is normal is not known yet
+	StreamBeyond   StreamState = "beyond"   // beyond its limit, not for long enough
+	StreamExceeded StreamState = "exceeded" // beyond it for long enough; so it stays for this rollout
+	StreamAlarm    StreamState = "alarm"
+	StreamSilent   StreamState = "silent" // no data that count
+)
 
 // Arms counts something in each arm.
 type Arms struct {

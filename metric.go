@@ -14,6 +14,7 @@ const (
 	MetricMean     MetricType = "mean"     // mean of values
 	MetricQuantile MetricType = "quantile" // a quantile of values
 	MetricRatio    MetricType = "ratio"    // sum of one observation over sum of another
+	MetricStream   MetricType = "stream"   // one value at a time, of a whole service
 )
 
 // An Analysis says what counts as one independent trial.
@@ -37,22 +38,23 @@ const (
 // A Metric turns observations into something that a rollout can be judged by.
 type Metric struct {
 	Key         string     `json:"key" example:"checkout.latency"`
-	Description string     `json:"description,omitempty"`
-	Type        MetricType `json:"type" enum:"rate,mean,quantile,ratio"`
+	Description string     `json:"description,omitempty" doc:"what it measures"`
+	Type        MetricType `json:"type" enum:"rate,mean,quantile,ratio,stream" doc:"what is made of the values"`
 	Of          Source     `json:"of,omitempty" doc:"where values come from (default: observations named as the metric)"`
 	Quantile    float64    `json:"quantile,omitempty" doc:"between 0 and 1, for type quantile" example:"0.99"`
 	Numerator   string     `json:"numerator,omitempty" doc:"an observation's name, for type ratio"`
 	Denominator string     `json:"denominator,omitempty" doc:"an observation's name, for type ratio"`
-	Unit        string     `json:"unit,omitempty" example:"ms"`
+	Unit        string     `json:"unit,omitempty" doc:"of its values" example:"ms"`
 	Analysis    Analysis   `json:"analysis,omitempty" enum:"unit,request" doc:"what counts as one trial (default unit)"`
 	Better      Better     `json:"better" enum:"lower,higher" doc:"which way the metric should move"`
-	Cap         float64    `json:"cap,omitempty" doc:"larger values count as this, in both arms"`
+	Cap         float64    `json:"cap,omitempty" doc:"larger values count as this, in both arms (default: learnt from control)"`
 	Window      Duration   `json:"window,omitempty" doc:"for unit analysis: how long after first exposure an outcome counts (default 30m)" example:"30m"`
 }
 
 // A Source says where a metric's values come from.
 type Source struct {
-	Observation string `json:"observation,omitempty" doc:"the name of an observation"`
+	Observation string            `json:"observation,omitempty" doc:"the name of an observation"`
+	Prometheus  *PrometheusSource `json:"prometheus,omitempty" doc:"what to ask Prometheus, for type stream"`
 }
 
 // DefaultWindow is how long after its first exposure a unit's outcome counts.
@@ -60,6 +62,12 @@ const DefaultWindow = Duration(30 * time.Minute)
 
 // WithDefaults returns m with its optional fields filled in.
 func (m Metric) WithDefaults() Metric {
+	if m.Type == MetricStream {
+		if m.Of.Prometheus != nil {
+			m.Of.Prometheus = m.Of.Prometheus.withDefaults(m.Better)
+		}
+		return m
+	}
 	if m.Of.Observation == "" && m.Type != MetricRatio {
 		m.Of.Observation = m.Key
 	}
@@ -78,6 +86,13 @@ func (m Metric) Validate() error {
 	p.key("key", m.Key)
 	p.text("description", m.Description)
 	oneOf(p, "better", m.Better, BetterLower, BetterHigher)
+	if m.Type == MetricStream {
+		p.stream(m)
+		return p.err()
+	}
+	if m.Of.Prometheus != nil {
+		p.add("of.prometheus", "what Prometheus tells is of type %s", MetricStream)
+	}
 	oneOf(p, "analysis", m.Analysis, AnalysisUnit, AnalysisRequest)
 	if !finite(m.Cap) || m.Cap < 0 {
 		p.add("cap", "must be a positive number")
@@ -97,9 +112,17 @@ func (m Metric) Validate() error {
 		p.observation("numerator", m.Numerator)
 		p.observation("denominator", m.Denominator)
 	default:
-		oneOf(p, "type", m.Type, MetricRate, MetricMean, MetricQuantile, MetricRatio)
+		oneOf(p, "type", m.Type, MetricRate, MetricMean, MetricQuantile, MetricRatio, MetricStream)
 	}
 	return p.err()
+}
+
+// stream refuses what only observations of units have.
+func (p problems) stream(m Metric) {
+	if m.Of.Observation != "" || m.Quantile != 0 || m.Numerator != "" || m.Denominator != "" || m.Analysis != "" || m.Cap != 0 || m.Window != 0 {
+		p.add("type", "a %s has no observation, quantile, numerator, denominator, analysis, cap or window: the query says it all", MetricStream)
+	}
+	p.at("of.prometheus").prometheus(m.Of.Prometheus, m.Better)
 }
 
 func (p problems) observation(field, name string) {

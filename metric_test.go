@@ -33,7 +33,7 @@ func TestAMetricTellsEveryProblem(t *testing.T) {
 		{"a mean", func(*flyball.Metric) {}, nil},
 		{"an empty one tells all of them at once", func(m *flyball.Metric) { *m = flyball.Metric{} }, []string{
 			`key: "" is not a key: 3 to 128 of a-z, 0-9, '.', '_' and '-', with a letter or digit at both ends`,
-			`better: "" is not one of [lower higher]`, `analysis: "" is not one of [unit request]`, `type: "" is not one of [rate mean quantile ratio]`,
+			`better: "" is not one of [lower higher]`, `analysis: "" is not one of [unit request]`, `type: "" is not one of [rate mean quantile ratio stream]`,
 		}},
 		{"a mean of nothing", func(m *flyball.Metric) { m.Of.Observation = "" }, []string{"of.observation: " + noName}},
 		{"a rate of a very long name", func(m *flyball.Metric) { m.Type, m.Of.Observation = flyball.MetricRate, strings.Repeat("x", 129) }, []string{"of.observation: " + noName}},

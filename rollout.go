@@ -253,6 +253,7 @@ type Rollout struct {
 	// SteppedBack tells a breach that the step back has answered from one that
 	// an advance only just outran.
 	SteppedBack bool       `json:"steppedBack,omitempty" doc:"whether the step in force was reached by stepping back"`
+	Unproven    bool       `json:"unproven,omitempty" doc:"whether the step in force was reached for want of evidence, as the plan's onUnsure allows"`
 	EndedAt     *Time      `json:"endedAt,omitempty"`
 	LeaseUntil  *Time      `json:"leaseUntil,omitempty" doc:"from then on evaluators serve control by themselves"`
 	Passed      []GatePass `json:"passed,omitempty" doc:"the gates that have been passed"`

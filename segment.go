@@ -14,7 +14,7 @@ const MaxSegmentKeys = 100_000
 // a change of every flag that uses it.
 type Segment struct {
 	Key         string     `json:"key" example:"beta-testers"`
-	Description string     `json:"description,omitempty"`
+	Description string     `json:"description,omitempty" doc:"who is in it"`
 	Owner       string     `json:"owner" doc:"the team that answers for the segment"`
 	Include     []string   `json:"include,omitempty" doc:"targeting keys that are in, whatever the condition says"`
 	Exclude     []string   `json:"exclude,omitempty" doc:"targeting keys that are out; beats include and condition"`

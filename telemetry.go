@@ -12,8 +12,8 @@ type TelemetryBatch struct {
 	SentAt       time.Time         `json:"sentAt"`           // by the sender's clock; corrects every t in the batch
 	Dropped      Dropped           `json:"dropped,omitzero"` // since the last batch, for want of room
 	Instance     InstanceInfo      `json:"instance"`
-	Applied      RulesetID         `json:"applied,omitzero"` // the ruleset that the instance runs
-	Errors       []string          `json:"errors,omitempty"` // flags of that ruleset that it could not read, and why
+	Applied      *RulesetID        `json:"applied,omitempty"` // the ruleset that the instance runs; nil if it never holds one
+	Errors       []string          `json:"errors,omitempty"`  // flags of that ruleset that it could not read, and why
 	Exposures    []Exposure        `json:"exposures,omitempty"`
 	Observations []Observation     `json:"observations,omitempty"`
 	Contexts     []SampledContext  `json:"contexts,omitempty"`
@@ -63,6 +63,24 @@ type EvaluationCount struct {
 	To      time.Time `json:"to"`
 }
 
+// MaxCount is the largest number of evaluations that one count tells: sums of
+// more would run over.
+const MaxCount = 1_000_000_000_000
+
+// Validate says what is wrong with a count; it is told to the sender and the
+// rest of the batch counts.
+func (c EvaluationCount) Validate() error {
+	switch {
+	case c.Flag == "" || len(c.Flag) > 128:
+		return FieldErrorf("flag", "needs 1 to 128 bytes")
+	case len(c.Variant) > 128:
+		return FieldErrorf("variant", "has at most 128 bytes")
+	case c.N <= 0 || c.N > MaxCount:
+		return FieldErrorf("n", "must lie between 1 and %d", int64(MaxCount))
+	}
+	return nil
+}
+
 // Limits of a telemetry batch. Whatever is over them is refused whole.
 const (
 	MaxBatchItems     = 10_000  // exposures and observations together
@@ -108,6 +126,7 @@ func (b TelemetryBatch) Validate() error {
 type TelemetryReply struct {
 	Accepted  int        `json:"accepted"`
 	Duplicate bool       `json:"duplicate,omitempty"` // the batch had arrived before
+	Unmatched int        `json:"unmatched,omitempty"` // of those accepted, exposures to no live rollout: it ended, or never was
 	Rejected  []Rejected `json:"rejected,omitempty"`
 	// FlushAfter is how long the sender should wait before its next batch.
 	FlushAfter Duration `json:"flushAfter"`
@@ -116,7 +135,7 @@ type TelemetryReply struct {
 // Rejected says why one item of a batch does not count. Index counts within
 // its own list.
 type Rejected struct {
-	List  string `json:"list"` // "exposures" or "observations"
+	List  string `json:"list"` // such as "exposures"
 	Index int    `json:"index"`
 	Why   string `json:"why"`
 }
@@ -124,11 +143,11 @@ type Rejected struct {
 // An Instance is a running copy of a program, as its telemetry tells.
 type Instance struct {
 	InstanceInfo
-	Environment string    `json:"environment"`
-	Applied     RulesetID `json:"applied"`
-	LastSeen    time.Time `json:"lastSeen"`
-	Errors      []string  `json:"errors,omitempty"`
-	Gone        bool      `json:"gone,omitempty"` // it said that it ends, or somebody declared it gone
+	Environment string     `json:"environment"`
+	Applied     *RulesetID `json:"applied,omitempty"` // nil if it never told one: it holds no ruleset
+	LastSeen    time.Time  `json:"lastSeen"`
+	Errors      []string   `json:"errors,omitempty"`
+	Gone        bool       `json:"gone,omitempty"` // it said that it ends, or somebody declared it gone
 }
 
 // A Fleet says how far the instances of an environment have come.
@@ -138,8 +157,9 @@ type Instance struct {
 type Fleet struct {
 	Environment string         `json:"environment"`
 	Head        RulesetID      `json:"head" doc:"the ruleset in force"`
-	Instances   int            `json:"instances"`
+	Instances   int            `json:"instances" doc:"those that hold a ruleset"`
 	Converged   int            `json:"converged" doc:"how many of them run the ruleset in force, without errors"`
+	Remote      int            `json:"remote,omitempty" doc:"further instances, that tell no ruleset: the server evaluates for them"`
 	Services    []ServiceFleet `json:"services,omitempty"`
 	Behind      []Instance     `json:"behind,omitempty" doc:"those that do not, at most 100 of them"`
 }
@@ -153,6 +173,7 @@ type ServiceFleet struct {
 	Service   string         `json:"service"`
 	Instances int            `json:"instances"`
 	Converged int            `json:"converged"`
+	Remote    int            `json:"remote,omitempty" doc:"further instances, that tell no ruleset"`
 	Errors    int            `json:"errors,omitempty" doc:"how many report flags that they cannot read"`
 	Rulesets  map[string]int `json:"rulesets" doc:"instances by epoch.version of the ruleset that they run"`
 	Versions  map[string]int `json:"versions" doc:"instances by version of the program"`

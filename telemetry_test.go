@@ -64,7 +64,7 @@ func TestABatchIsReadAsItIsSent(t *testing.T) {
 	want := flyball.TelemetryBatch{
 		Batch: "0192f3a4", Seq: 412, SentAt: now, Dropped: flyball.Dropped{Exposures: 1, Observations: 2},
 		Instance: flyball.InstanceInfo{ID: "i1", Service: "checkout", Version: "1.4.2", SDK: "go/0.1.0"},
-		Applied:  flyball.RulesetID{Epoch: 1, Version: 1093}, Errors: []string{"payments.x: unknown operator"},
+		Applied:  &flyball.RulesetID{Epoch: 1, Version: 1093}, Errors: []string{"payments.x: unknown operator"},
 		Exposures:    []flyball.Exposure{{T: now, Flag: "payments.checkout.new-flow", Variant: "on", Unit: "user-1", Rollout: "r1", Step: 2, Version: 1093}},
 		Observations: []flyball.Observation{{T: now, Metric: "checkout.latency", Unit: "user-1", Value: 182.4, Attributes: flyball.Attributes{"route": "checkout", "size": int64(9007199254740993)}}},
 		Contexts:     []flyball.SampledContext{{T: now, Unit: "user-1", Attributes: flyball.Attributes{"country": "CA"}}},

@@ -45,11 +45,31 @@ type Attributes map[string]any
 // UnmarshalJSON reads attributes without losing digits of large integers.
 func (a *Attributes) UnmarshalJSON(data []byte) error {
 	var m map[string]any
-	if err := decodeExact(data, &m); err != nil {
+	decode := decodeExact[map[string]any]
+	if !hasNumbers(data) { // each observation may have attributes, and most are text
+		decode = func(data []byte, into *map[string]any) error { return json.Unmarshal(data, into) }
+	}
+	if err := decode(data, &m); err != nil {
 		return err
 	}
 	*a = m
 	return nil
+}
+
+// hasNumbers says whether there is a digit outside of strings.
+func hasNumbers(data []byte) bool {
+	inside := false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case c == '"':
+			inside = !inside
+		case inside && c == '\\':
+			i++
+		case !inside && c >= '0' && c <= '9':
+			return true
+		}
+	}
+	return false
 }
 
 // decodeExact decodes JSON into *into, with whole numbers as int64 and others
@@ -72,10 +92,27 @@ func decodeExact[T any](data []byte, into *T) error {
 	}
 	v, ok := exact.(T)
 	if !ok {
-		return fmt.Errorf("expected %T, found %T", *into, exact)
+		return fmt.Errorf("expected %s, found %s", inJSON(*into), inJSON(exact))
 	}
 	*into = v
 	return nil
+}
+
+// inJSON names what v is, as those know it who write JSON.
+func inJSON(v any) string {
+	switch v.(type) {
+	case map[string]any:
+		return "an object"
+	case []any:
+		return "a list"
+	case string:
+		return "a text"
+	case bool:
+		return "true or false"
+	case nil:
+		return "null"
+	}
+	return "a number"
 }
 
 func exactNumbers(v any) (any, error) {

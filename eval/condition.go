@@ -53,6 +53,14 @@ func compileAttribute(path string) attribute {
 	return attribute{unit: unit, tag: tagOf(parts[0]), name: parts[0], rest: parts[1:]}
 }
 
+func (a *attribute) attributes(names map[string]bool) {
+	if a.unit {
+		names[flyball.AttributeTargetingKey] = true
+	} else {
+		names[a.name] = true
+	}
+}
+
 // tests holds each test of a ruleset and of those that patches led to from it
 // once. Flags tend to ask the same things, and what they share stays in the
 // processor's cache.

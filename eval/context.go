@@ -52,6 +52,21 @@ func tagOf(name string) tag {
 // unit, as a rule a user; it may be empty.
 func NewContext(targetingKey string) *Context { return &Context{key: targetingKey} }
 
+// Reset makes c a context without attributes, and returns it. It is for those
+// who build one context after another in the same place.
+func (c *Context) Reset(targetingKey string) *Context {
+	clear(c.more)
+	clear(c.others)
+	*c = Context{key: targetingKey, more: c.more[:0], others: c.others[:0]}
+	return c
+}
+
+// Retarget changes the targeting key and nothing else, and returns c.
+func (c *Context) Retarget(targetingKey string) *Context {
+	c.key = targetingKey
+	return c
+}
+
 // ContextOf returns the context that means what ec, which may be nil, means.
 // Lists and maps are shared with it.
 func ContextOf(ec *flyball.EvaluationContext) *Context {

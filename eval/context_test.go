@@ -126,3 +126,18 @@ func TestWideFlagsResolveAsTheReferenceDoes(t *testing.T) {
 		t.Errorf("not both variants of both flags are reached: %v", served)
 	}
 }
+
+func TestAContextIsBuiltAnewInTheSamePlace(t *testing.T) {
+	c := eval.NewContext("u")
+	for i := range 20 {
+		c.Int(fmt.Sprint("n", i), int64(i)).Set("list", []any{i})
+	}
+	c.Reset("v").String("a", "x")
+	want := &flyball.EvaluationContext{TargetingKey: "v", Attributes: flyball.Attributes{"a": "x"}}
+	if d := cmp.Diff(want, c.EvaluationContext()); d != "" {
+		t.Errorf("it is (-want +got):\n%s", d)
+	}
+	if got := c.Retarget("w").EvaluationContext(); got.TargetingKey != "w" || got.Attributes["a"] != "x" {
+		t.Errorf("then it is %+v", got)
+	}
+}

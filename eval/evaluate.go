@@ -1,6 +1,8 @@
 package eval
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/flyballdev/flyball"
@@ -164,6 +166,31 @@ func (f *Flag) lives() int {
 		return 1
 	}
 	return 0
+}
+
+// Attributes returns the names of all attributes that the flag's resolution may
+// depend on, sorted: those that its rules and segments test or that units are
+// bucketed by, and those of its prerequisites. Of attributes in nested maps it
+// is the name of the outermost.
+func (f *Flag) Attributes() []string {
+	names := map[string]bool{}
+	f.attributes(names)
+	return slices.Sorted(maps.Keys(names))
+}
+
+func (f *Flag) attributes(names map[string]bool) {
+	if f.fixed != nil {
+		return
+	}
+	for _, p := range f.prerequisites {
+		p.flag.attributes(names)
+	}
+	f.program.attributes(names)
+	for _, s := range f.serves {
+		if s.split != nil {
+			s.split.by.attributes(names)
+		}
+	}
 }
 
 // Resolve is [Ruleset.EvaluateContext] for a flag of the ruleset that is at hand,

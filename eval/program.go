@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/flyballdev/flyball"
 )
 
 // A program is what conditions compile to: steps that each ask one leaf, and
@@ -84,6 +86,21 @@ func (l *leaf) holds(st *state, c *Context) bool {
 		return !st.clock().Before(*l.at)
 	}
 	return st.clock().Before(*l.at)
+}
+
+// attributes adds the names of the attributes that the program may ask for.
+func (p *program) attributes(names map[string]bool) {
+	for _, l := range p.leaves {
+		switch {
+		case l.kind == leafTest:
+			l.test.at.attributes(names)
+		case l.kind == leafSegment:
+			names[flyball.AttributeTargetingKey] = true
+			if l.segment.rest != nil {
+				l.segment.rest.attributes(names)
+			}
+		}
+	}
 }
 
 // A condition is a compiled [flyball.Condition] on its way into a program.

@@ -392,3 +392,27 @@ func TestPatchLeadsFromOneRulesetToTheNext(t *testing.T) {
 		t.Errorf("no patch: %v", err)
 	}
 }
+
+func TestAFlagTellsTheAttributesThatItDependsOn(t *testing.T) {
+	plain, off, split, ruled, needs := newFlag("team.plain"), newFlag("team.off"), newFlag("team.split"), newFlag("team.ruled"), newFlag("team.needs")
+	off.Enabled = false
+	off.Rules = []flyball.Rule{{ID: "r", If: is("x", flyball.OpIn, "y"), Serve: on}}
+	split.Default = flyball.Serve{Split: &flyball.Split{By: "company", Weights: []flyball.Weight{{Variant: "on", PPM: 1}, {Variant: "off", PPM: flyball.PPM - 1}}}}
+	ruled.Rules = []flyball.Rule{
+		{ID: "a", If: flyball.Condition{Any: []flyball.Condition{is("plan.name", flyball.OpIn, "pro"), {Not: &flyball.Condition{Segment: "team"}}}}, Serve: on},
+		{ID: "b", If: is("targetingKey", flyball.OpIn, "u"), Serve: on},
+	}
+	needs.Prerequisites = []flyball.Prerequisite{{Flag: "team.ruled", Variant: "on"}}
+	needs.Rules = []flyball.Rule{{ID: "r", If: is("age", flyball.OpGT, int64(1)), Serve: on}}
+	doc := ruleset(plain, off, split, ruled, needs)
+	inner := is("email", flyball.OpEndsWith, "@x.com")
+	doc.Segments = []flyball.Segment{{Key: "team", Owner: "team", If: &flyball.Condition{Segment: "staff"}}, {Key: "staff", Owner: "team", If: &inner}}
+	rs := compile(t, doc)
+	for key, want := range map[string]string{
+		"team.plain": "[]", "team.off": "[]", "team.split": "[company]", "team.ruled": "[email plan targetingKey]", "team.needs": "[age email plan targetingKey]",
+	} {
+		if got := fmt.Sprint(rs.Find(key).Attributes()); got != want {
+			t.Errorf("%s depends on %s, want %s", key, got, want)
+		}
+	}
+}

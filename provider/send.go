@@ -173,7 +173,7 @@ func (s *sender) post(ctx context.Context, b *batch, applied flyball.RulesetID) 
 func (s *sender) telemetry(b *batch, applied flyball.RulesetID) flyball.TelemetryBatch {
 	o := s.p.options
 	t := flyball.TelemetryBatch{
-		Batch: b.id, Seq: s.seq, SentAt: time.Now(), Dropped: b.dropped, Applied: applied, Errors: s.p.unreadable(),
+		Batch: b.id, Seq: s.seq, SentAt: time.Now(), Dropped: b.dropped, Applied: &applied, Errors: s.p.unreadable(),
 		Instance: flyball.InstanceInfo{ID: o.Instance, Service: o.Service, Version: o.ServiceVersion, SDK: SDKVersion},
 		Counts:   b.counts, UnknownFlags: b.unknown, Leaving: s.leaving,
 	}

@@ -329,7 +329,7 @@ func TestTheAppliedVersionIsReportedAtOnce(t *testing.T) {
 		})
 	}
 	got := s.received()[0]
-	want := flyball.TelemetryBatch{Batch: got.Batch, Seq: 1, SentAt: got.SentAt, Applied: flyball.RulesetID{Epoch: 1, Version: 1},
+	want := flyball.TelemetryBatch{Batch: got.Batch, Seq: 1, SentAt: got.SentAt, Applied: &flyball.RulesetID{Epoch: 1, Version: 1},
 		Instance: flyball.InstanceInfo{ID: got.Instance.ID, Service: "checkout", Version: "1.4.2", SDK: SDKVersion}}
 	if diff := cmp.Diff(want, got); diff != "" || len(got.Instance.ID) != 36 {
 		t.Errorf("want -, got +:\n%s", diff)

@@ -27,6 +27,7 @@ type comparison struct {
 	Floor   load    `json:"floor"`
 	Flyball load    `json:"flyball"`
 	Share   float64 `json:"share" doc:"of the floor's requests per second"`
+	ByCPU   float64 `json:"shareByCpu" doc:"the floor's processor time for a request, as a share of ours"`
 	Target  string  `json:"target"`
 }
 
@@ -213,13 +214,13 @@ func (f *figures) measure(ctx context.Context, c config, dir string, server, flo
 	for i, q := range questions {
 		atFloor := *q
 		atFloor.path = fmt.Sprint("/", i)
-		r, err := q.compare(ctx, dir, c.rounds, connections, long, server.URL, floor.URL, &atFloor)
+		r, err := q.compare(ctx, dir, c.rounds, connections, long, server, floor, &atFloor)
 		if err != nil {
 			return err
 		}
 		f.Loaded = append(f.Loaded, r)
 		if i == 0 {
-			if r, err = q.compare(ctx, dir, c.rounds, 1, long, server.URL, floor.URL, &atFloor); err != nil {
+			if r, err = q.compare(ctx, dir, c.rounds, 1, long, server, floor, &atFloor); err != nil {
 				return err
 			}
 			r.Target = "≤ 30/200"
@@ -229,23 +230,51 @@ func (f *figures) measure(ctx context.Context, c config, dir string, server, flo
 	return nil
 }
 
-func (q *question) compare(ctx context.Context, dir string, rounds, connections int, long time.Duration, server, floor string, atFloor *question) (r comparison, err error) {
+func (q *question) compare(ctx context.Context, dir string, rounds, connections int, long time.Duration, server, floor *target.Server, atFloor *question) (r comparison, err error) {
 	r = comparison{Case: q.name, Target: q.target}
+	sides := []*side{{q: atFloor, at: floor}, {q: q, at: server}}
 	for range rounds {
-		for _, at := range []struct {
-			q    *question
-			url  string
-			best *load
-		}{{atFloor, floor, &r.Floor}, {q, server, &r.Flyball}} {
-			l, err := wrk(ctx, dir, at.q, at.url, connections, long)
-			if err != nil {
+		for _, s := range sides {
+			if err := s.round(ctx, dir, connections, long); err != nil {
 				return r, err
-			}
-			if l.PerSecond > at.best.PerSecond {
-				*at.best = l
 			}
 		}
 	}
-	r.Share = r.Flyball.PerSecond / r.Floor.PerSecond
+	r.Floor, r.Flyball = sides[0].load(), sides[1].load()
+	r.Share, r.ByCPU = r.Flyball.PerSecond/r.Floor.PerSecond, r.Floor.CPU/r.Flyball.CPU
 	return r, nil
+}
+
+// A side is one of the two that are compared, with what was found out so far.
+type side struct {
+	q        *question
+	at       *target.Server
+	best     load
+	requests int
+	cpu      time.Duration
+}
+
+func (s *side) round(ctx context.Context, dir string, connections int, long time.Duration) error {
+	before, err := s.at.CPU()
+	if err != nil {
+		return err
+	}
+	l, err := wrk(ctx, dir, s.q, s.at.URL, connections, long)
+	if err != nil {
+		return err
+	}
+	after, err := s.at.CPU()
+	if l.PerSecond > s.best.PerSecond {
+		s.best = l
+	}
+	s.cpu, s.requests = s.cpu+after-before, s.requests+l.requests
+	return err
+}
+
+// load is the best round, with the processor time of all of them: neighbours
+// lengthen a round, and hardly the time that the processor spends on us.
+func (s *side) load() load {
+	l := s.best
+	l.CPU = float64(s.cpu.Microseconds()) / float64(s.requests)
+	return l
 }

@@ -50,9 +50,10 @@ func fail(err error) {
 // show prints what was found out.
 func show(out io.Writer, run *record.Run, f figures) {
 	fmt.Fprintf(out, "%s\n\n", run)
-	t := record.Table{{"requests/s (p50/p99 ms)", "floor", "flyball", "share of the floor", "target"}}
+	t := record.Table{{"requests/s (p50/p99 ms)", "floor", "flyball", "share of the floor", "CPU µs/request, floor", "flyball", "share by CPU", "target"}}
 	for _, r := range f.Loaded {
-		t = append(t, []string{r.Case, r.Floor.String(), r.Flyball.String(), fmt.Sprintf("%.2f", r.Share), r.Target})
+		t = append(t, []string{r.Case, r.Floor.String(), r.Flyball.String(), fmt.Sprintf("%.2f", r.Share),
+			fmt.Sprintf("%.1f", r.Floor.CPU), fmt.Sprintf("%.1f", r.Flyball.CPU), fmt.Sprintf("%.2f", r.ByCPU), r.Target})
 	}
 	t.Print(out)
 	fmt.Fprintln(out)

@@ -72,10 +72,10 @@ Transfer/sec:      5.72MB
 
 func TestWhatWrkTellsIsRead(t *testing.T) {
 	l, err := parse(told)
-	if err != nil || l != (load{PerSecond: 74300.12, P50: 0.431, P99: 1120}) {
+	if err != nil || l != (load{PerSecond: 74300.12, P50: 0.431, P99: 1120, requests: 148600}) {
 		t.Errorf("read %+v, %v", l, err)
 	}
-	for _, bad := range []string{"", "Requests/sec: 12.0", told + "  Non-2xx or 3xx responses: 3\n", told + "  Socket errors: connect 0, read 5, write 0, timeout 0\n"} {
+	for _, bad := range []string{"", "Requests/sec: 12.0", "  9 requests in 2.01s\nRequests/sec: 12.0", strings.Replace(told, "148600 requests", "", 1), told + "  Non-2xx or 3xx responses: 3\n", told + "  Socket errors: connect 0, read 5, write 0, timeout 0\n"} {
 		if _, err := parse(bad); err == nil {
 			t.Errorf("this is taken for a measurement: %s", bad)
 		}
@@ -85,10 +85,10 @@ func TestWhatWrkTellsIsRead(t *testing.T) {
 func TestTheTableHasARowForEachCase(t *testing.T) {
 	var out strings.Builder
 	show(&out, record.Begin("server", "test"), figures{
-		Loaded:   []comparison{{Case: "single W1", Floor: load{PerSecond: 100, P50: 1, P99: 2}, Flyball: load{PerSecond: 85, P50: 1, P99: 2}, Share: 0.85}},
+		Loaded:   []comparison{{Case: "single W1", Floor: load{PerSecond: 100, P50: 1, P99: 2}, Flyball: load{PerSecond: 85, P50: 1, P99: 2}, Share: 0.85, ByCPU: 0.79}},
 		Unloaded: []comparison{{Case: "single W1"}},
 	})
-	if !strings.Contains(out.String(), "| single W1 ") || !strings.Contains(out.String(), " 0.85 |") {
+	if !strings.Contains(out.String(), "| single W1 ") || !strings.Contains(out.String(), " 0.85 |") || !strings.Contains(out.String(), " 0.79 |") {
 		t.Errorf("printed\n%s", out.String())
 	}
 }

@@ -17,6 +17,9 @@ type load struct {
 	PerSecond float64 `json:"perSecond"`
 	P50       float64 `json:"p50Ms"`
 	P99       float64 `json:"p99Ms"`
+	CPU       float64 `json:"cpuMicros" doc:"user and system time of the server for each request, over all rounds"`
+
+	requests int // that were answered
 }
 
 func (l load) String() string { return fmt.Sprintf("%.0f (%.2f/%.1f)", l.PerSecond, l.P50, l.P99) }
@@ -57,6 +60,7 @@ func (q *question) script() string {
 }
 
 var (
+	answered  = regexp.MustCompile(`(?m)^\s+(\d+) requests in `)
 	perSecond = regexp.MustCompile(`Requests/sec:\s+([\d.]+)`)
 	quantile  = regexp.MustCompile(`(?m)^\s+(50|99)%\s+([\d.]+)(us|ms|s)\s*$`)
 	trouble   = regexp.MustCompile(`(?m)^.*(Non-2xx or 3xx responses|Socket errors).*$`)
@@ -73,6 +77,12 @@ func parse(out string) (l load, err error) {
 		return l, fmt.Errorf("wrk tells no rate: %s", out)
 	}
 	if l.PerSecond, err = strconv.ParseFloat(m[1], 64); err != nil {
+		return l, err
+	}
+	if m = answered.FindStringSubmatch(out); m == nil {
+		return l, fmt.Errorf("wrk does not tell how often it was answered: %s", out)
+	}
+	if l.requests, err = strconv.Atoi(m[1]); err != nil {
 		return l, err
 	}
 	for _, m := range quantile.FindAllStringSubmatch(out, -1) {

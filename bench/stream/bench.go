@@ -47,6 +47,7 @@ type reach struct {
 	TypicalMS float64    `json:"typicalMs,omitempty" doc:"the median change's p99: one bad moment of the machine is all of a p99 over few changes"`
 	Provider  *quantiles `json:"provider,omitempty" doc:"one real provider among them, until its evaluation gives the new value"`
 	ClientKB  float64    `json:"clientKb" doc:"the server's memory per idle client"`
+	ClientUS  float64    `json:"clientUs" doc:"the server's CPU per change and client, in microseconds: what a busy machine disturbs least"`
 }
 
 type comparison struct {

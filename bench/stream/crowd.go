@@ -76,6 +76,10 @@ func (c *crowd) reach(ctx context.Context, s *target.Server, n, changes int, tog
 	r.ClientKB = float64(after-before) / float64(max(n, 1)) / 1024
 	var lights, providers []time.Duration
 	var worst []float64
+	spent, err := s.CPU()
+	if err != nil {
+		return r, err
+	}
 	for i := range changes {
 		if err := c.change(i%2 == 0, toggle); err != nil {
 			return r, err
@@ -92,6 +96,11 @@ func (c *crowd) reach(ctx context.Context, s *target.Server, n, changes int, tog
 			providers = append(providers, c.provider.took)
 		}
 	}
+	now, err := s.CPU()
+	if err != nil {
+		return r, err
+	}
+	r.ClientUS = float64((now - spent).Microseconds()) / float64(changes*max(n, 1))
 	r.Light, r.Provider = quantilesOf(lights), quantilesOf(providers)
 	if slices.Sort(worst); len(worst) > 0 {
 		r.TypicalMS = worst[len(worst)/2]

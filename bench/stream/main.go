@@ -59,7 +59,7 @@ func fail(err error) {
 // show prints what was found out.
 func show(out io.Writer, run *record.Run, f figures) {
 	fmt.Fprintf(out, "%s\n\n(×n) is n times as long as the floor takes.\n\n", run)
-	t := record.Table{{"clients", "connected in", "change → client p50", "p99", "max", "median change's p99", "real provider p50", "p99", "memory per idle client", "target"}}
+	t := record.Table{{"clients", "connected in", "change → client p50", "p99", "max", "median change's p99", "real provider p50", "p99", "memory per idle client", "server's CPU per client", "target"}}
 	ms := func(x float64) string { return fmt.Sprintf("%.1f ms", x) }
 	for _, size := range f.Sizes {
 		for _, row := range []struct {
@@ -72,7 +72,7 @@ func show(out io.Writer, run *record.Run, f figures) {
 				}
 				return fmt.Sprintf(" (×%.1f)", x)
 			}
-			cells := []string{fmt.Sprintf("%d, %s", size.Clients, row.name), ms(row.r.ConnectMS), "–", "–", "–", "–", "–", "–", fmt.Sprintf("%.1f KB", row.r.ClientKB), ""}
+			cells := []string{fmt.Sprintf("%d, %s", size.Clients, row.name), ms(row.r.ConnectMS), "–", "–", "–", "–", "–", "–", fmt.Sprintf("%.1f KB", row.r.ClientKB), fmt.Sprintf("%.0f µs", row.r.ClientUS), ""}
 			if size.Clients == 1 {
 				cells[8] = "–" // one is lost in the noise
 			}
@@ -81,7 +81,7 @@ func show(out io.Writer, run *record.Run, f figures) {
 				cells[5] = ms(row.r.TypicalMS) + ratio(size.Typical)
 			}
 			if p := row.r.Provider; p != nil {
-				cells[6], cells[7], cells[9] = ms(p.P50), ms(p.P99), size.Target
+				cells[6], cells[7], cells[10] = ms(p.P50), ms(p.P99), size.Target
 			}
 			t = append(t, cells)
 		}

@@ -2,7 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"regexp"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,13 +29,14 @@ func TestStories(t *testing.T) {
 		UpdateScripts:       os.Getenv("UPDATE") != "",
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"server": startServer, "exit": exitCode,
+			"server": startServer, "exit": exitCode, "receiver": startReceiver, "told": told,
 		},
 	})
 }
 
-func startServer(ts *testscript.TestScript, _ bool, _ []string) {
-	a, err := app.Start(context.Background(), app.Config{Listen: "127.0.0.1:0", Data: ts.MkAbs("data")})
+func startServer(ts *testscript.TestScript, _ bool, args []string) {
+	c := app.Config{Listen: "127.0.0.1:0", Data: ts.MkAbs("data"), WebhookLocal: slices.Contains(args, "--webhook-local")}
+	a, err := app.Start(context.Background(), c)
 	ts.Check(err)
 	ts.Defer(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -38,6 +45,39 @@ func startServer(ts *testscript.TestScript, _ bool, _ []string) {
 	})
 	ts.Setenv("FLYBALL_SERVER", a.URL)
 	ts.Setenv("FLYBALL_TOKEN", a.AdminToken)
+}
+
+// startReceiver starts a server that takes what webhooks are told, at
+// $RECEIVER.
+func startReceiver(ts *testscript.TestScript, _ bool, _ []string) {
+	messages := make(chan string, 100)
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var body struct{ Message string }
+		json.NewDecoder(r.Body).Decode(&body)
+		messages <- body.Message
+	}))
+	ts.Defer(s.Close)
+	ts.Setenv("RECEIVER", s.URL)
+	receivers.Store(s.URL, messages)
+}
+
+var receivers sync.Map // of channels of messages, by URL
+
+// told waits until the receiver was told something that matches: told 'ABORTED'
+func told(ts *testscript.TestScript, _ bool, args []string) {
+	messages, _ := receivers.Load(ts.Getenv("RECEIVER"))
+	for late := time.After(30 * time.Second); ; {
+		select {
+		case m := <-messages.(chan string):
+			ts.Logf("told: %s", m)
+			if ok, err := regexp.MatchString(args[0], m); err != nil || ok {
+				ts.Check(err)
+				return
+			}
+		case <-late:
+			ts.Fatalf("nothing was told that matches %s", args[0])
+		}
+	}
 }
 
 // exitCode runs a command that must end with a given code: exit 3 flyball …

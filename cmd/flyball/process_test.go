@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -59,6 +58,9 @@ type process struct {
 	cmd   *exec.Cmd
 	url   string
 	token string // at the first start only
+
+	mu   sync.Mutex
+	said strings.Builder // on standard error, since it is ready
 }
 
 // serve starts a server on a folder and waits until it is ready.
@@ -70,7 +72,13 @@ func serve(t *testing.T, path, folder string) *process {
 // serveAt is serve at a given address.
 func serveAt(t *testing.T, path, folder, listen string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(path, "serve", "--listen", listen, "--data", folder)}
+	return serveWith(t, path, "--listen", listen, "--data", folder)
+}
+
+// serveWith is serve with other settings.
+func serveWith(t *testing.T, path string, settings ...string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(path, append([]string{"serve"}, settings...)...)}
 	told, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -86,12 +94,28 @@ func serveAt(t *testing.T, path, folder, listen string) *process {
 		}
 		if _, after, ok := strings.Cut(lines.Text(), " url="); ok {
 			p.url, _, _ = strings.Cut(after, " ")
-			go io.Copy(io.Discard, told)
+			go p.listen(lines)
 			return p
 		}
 	}
 	t.Fatal("the server ended before it was ready")
 	return nil
+}
+
+// listen keeps what the server says.
+func (p *process) listen(lines *bufio.Scanner) {
+	for lines.Scan() {
+		p.mu.Lock()
+		fmt.Fprintln(&p.said, lines.Text())
+		p.mu.Unlock()
+	}
+}
+
+// says tells whether the server has said something.
+func (p *process) says(what string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Contains(p.said.String(), what)
 }
 
 func (p *process) kill() {
@@ -330,6 +354,8 @@ func TestTheDemonstrationEndsAtCtrlC(t *testing.T) {
 		folder := t.TempDir()
 		cmd := exec.Command(program(t), "demo")
 		cmd.Env = append(os.Environ(), "TMPDIR="+folder)
+		var told bytes.Buffer
+		cmd.Stderr = &told
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -345,6 +371,10 @@ func TestTheDemonstrationEndsAtCtrlC(t *testing.T) {
 		}
 		if !empty(t, folder) {
 			t.Errorf("interrupted after %v, it leaves files behind", after)
+		}
+		// Before the program listens for it, Ctrl-C ends it as it does any other.
+		if code := cmd.ProcessState.ExitCode(); code >= 0 && told.String() != "error: interrupted before the end: server and shop are stopped, and nothing is left behind\n" {
+			t.Errorf("interrupted after %v, it ends with %d and says %q", after, code, told.String())
 		}
 	}
 }

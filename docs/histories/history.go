@@ -191,7 +191,7 @@ func nezha(w io.Writer, rows []row, fault string, aa int, faults string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(w, "t,kind,flag,variant,unit,metric,value")
+	fmt.Fprintln(w, "t,kind,flag,variant,unit,metric,value,route")
 	at := time.Date(2022, 8, 22, 0, 0, 0, 0, time.UTC)
 	for i, j := 0, 0; i < len(arms[0]) || j < len(arms[1]); at = at.Add(100 * time.Millisecond) {
 		// The arm that is behind its share comes next.
@@ -210,8 +210,8 @@ func nezha(w io.Writer, rows []row, fault string, aa int, faults string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "%s,observation,,%s,,shop.errors,%d\n", stamp(at), variant, failed)
-		fmt.Fprintf(w, "%s,observation,,%s,,shop.latency,%g\n", stamp(at), variant, us/1000)
+		fmt.Fprintf(w, "%s,observation,,%s,,shop.errors,%d,%s\n", stamp(at), variant, failed, r.at("route"))
+		fmt.Fprintf(w, "%s,observation,,%s,,shop.latency,%g,%s\n", stamp(at), variant, us/1000, r.at("route"))
 	}
 	return nil
 }

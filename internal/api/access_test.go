@@ -85,10 +85,10 @@ func doors(h *house) (all []door) {
 		door{"ready", "GET", "/readyz", ""},
 		door{"metrics", "GET", "/metrics", ""},
 		door{"no such api", "GET", "/api/v1/nothing", ""},
-		door{"no such sdk", "POST", "/sdk/v1/ruleset", "{}"},
+		door{"no such sdk", "POST", "/sdk/v1/nothing", "{}"},
 		door{"no such flagd", "GET", "/flagd/v1/nothing", ""},
-		door{"no such ofrep", "GET", "/ofrep/v1/evaluate/flags", ""},
-		door{"no such verb", "DELETE", "/api/v1/flags/" + search, ""},
+		door{"no such ofrep", "GET", "/ofrep/v1/nothing", ""},
+		door{"wrong method", "DELETE", "/api/v1/flags/" + search, ""},
 	)
 }
 
@@ -130,6 +130,40 @@ func (h *house) knock(d door, token string) int {
 	resp := h.begin(d.method, d.path, token, d.body)
 	defer resp.Body.Close()
 	return resp.StatusCode
+}
+
+func TestAWrongMethodIsToldWithTheRightOnes(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.unchanged(func() {
+		for _, d := range []struct{ method, path, allow string }{
+			{"DELETE", "/api/v1/flags/" + search, "GET, HEAD, PUT"},
+			{"PATCH", "/api/v1/flags", "GET, HEAD, POST"},
+			{"GET", "/api/v1/environments/production/flags/" + search + "/kill", "POST"},
+			{"POST", "/sdk/v1/ruleset", "GET, HEAD"},
+			{"PUT", "/sdk/v1/telemetry", "POST"},
+			{"GET", "/ofrep/v1/evaluate/flags", "POST"},
+			{"DELETE", "/ofrep/v1/evaluate/flags/" + search, "POST"},
+			{"POST", "/flagd/v1/flags", "GET, HEAD"},
+			{"PUT", "/api/v1/openapi.json", "GET, HEAD"},
+			{"POST", "/healthz", "GET, HEAD"},
+			{"DELETE", "/readyz", "GET, HEAD"},
+			{"POST", "/metrics", "GET, HEAD"},
+		} {
+			for _, token := range []string{"", h.admin} {
+				r := h.send(d.method, d.path, token, "")
+				p := r.problem(t)
+				if r.StatusCode != 405 || r.Header.Get("Allow") != d.allow || p.Code != flyball.WrongMethod || !strings.Contains(p.Detail, d.allow) {
+					t.Errorf("%s %s: %d, allow %q: %s", d.method, d.path, r.StatusCode, r.Header.Get("Allow"), r.body)
+				}
+			}
+		}
+		for _, path := range []string{"/api/v1/nothing", "/api/v1/flags/", "/ofrep/v1/nothing", "/sdk/v1/telemetry/"} {
+			if r := h.send("DELETE", path, h.admin, ""); r.StatusCode != 404 || r.Header.Get("Allow") != "" {
+				t.Errorf("%s: %d, allow %q", path, r.StatusCode, r.Header.Get("Allow"))
+			}
+		}
+	})
 }
 
 func TestEveryRouteIsInTheTableOfWhoIsLetIn(t *testing.T) {

@@ -3,8 +3,10 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"slices"
-	"strings"
+	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,47 +18,77 @@ import (
 // Answers are what OFREP answers with one ruleset to one class of tokens. Each
 // answer is encoded once, however often it is given: a flag has few.
 type answers struct {
-	flags []*answerable // that the tokens may see, by key
-	byKey map[string]*answerable
-	dates []time.Time // at which an answer may change by itself, in order
+	byKey  map[string]*answerable
+	pieces []piece // of a bulk answer: all flags that the tokens may see, by key
+	dates  []time.Time
+	reads  map[string]bool // the names of the attributes that an answer may depend on
+	names  []string        // the same, sorted
+
+	wholes   wholes
+	openings openings
+}
+
+// A piece is a run of flags whose answers are the same for everybody, encoded
+// and with all commas, and then one whose answer is not; the last piece has
+// none.
+type piece struct {
+	fixed []byte
+	then  *answerable
 }
 
 // An answerable is a flag with its encoded answers.
 type answerable struct {
 	key   string
-	fixed []byte // the answer whatever the context, if there is one
-	known atomic.Pointer[map[outcome][]byte]
+	rules *eval.Ruleset
+	flag  *eval.Flag // of the rules
+	plain bool       // nothing of rules and rollouts is told
+	fixed *encoded   // the answer whatever the context, if there is one
+	mu    sync.Mutex
+	known atomic.Pointer[map[*flyball.Resolution]*encoded]
 }
 
-// An outcome is what tells the answers of one flag and one ruleset apart.
-type outcome struct {
-	variant, rule, rollout string
-	step                   int
-	reason                 flyball.Reason
-	code                   flyball.ErrorCode
+// An encoded answer is one that a flag can have.
+type encoded struct {
+	body   []byte
+	length []string // as a header
+	failed bool
+	number uint16 // among those of its flag
 }
 
 // answersOf returns the answers of a ruleset for tokens like p's. They live as
 // long as the ruleset.
-func answersOf(head *service.Published, p service.Principal) *answers {
-	class := string(p.Kind) + " " + strings.Join(p.Flags, " ")
-	return head.Keep(class, func() any {
-		a := &answers{byKey: map[string]*answerable{}}
-		for _, f := range head.Doc().Flags {
-			a.dates = appendDates(a.dates, f.FlagConfig)
-			if !visible(p, head.Compiled, f.Key) {
-				continue
-			}
-			flag := &answerable{key: f.Key}
-			if r, ok := head.Compiled.Constant(f.Key); ok {
-				flag.fixed = encodeAnswer(f.Key, r, p)
-			}
-			a.flags = append(a.flags, flag)
-			a.byKey[f.Key] = flag
+func answersOf(head *service.Published, p *service.Principal) *answers {
+	return head.Keep(p.Class, func() any { return newAnswers(head, p) }).(*answers)
+}
+
+func newAnswers(head *service.Published, p *service.Principal) *answers {
+	a := &answers{byKey: map[string]*answerable{}, reads: map[string]bool{}}
+	a.wholes.byAnswer, a.wholes.byAsked, a.openings.byID = map[string][]byte{}, map[string][]byte{}, map[string]opening{}
+	run := []byte(nil)
+	for _, f := range head.Doc().Flags {
+		a.dates = appendDates(a.dates, f.FlagConfig)
+		if !visible(p, head.Compiled, f.Key) {
+			continue
 		}
-		slices.SortFunc(a.dates, time.Time.Compare)
-		return a
-	}).(*answers)
+		flag := &answerable{key: f.Key, rules: head.Compiled, flag: head.Compiled.Find(f.Key), plain: p.Kind == flyball.TokenClient}
+		if len(a.byKey) > 0 {
+			run = append(run, ',')
+		}
+		a.byKey[f.Key] = flag
+		for _, name := range flag.flag.Attributes() {
+			a.reads[name] = true
+		}
+		if r := flag.flag.Constant(); r != nil {
+			flag.fixed = flag.encode(r)
+			run = append(run, flag.fixed.body...)
+			continue
+		}
+		a.pieces, run = append(a.pieces, piece{run, flag}), nil
+	}
+	a.pieces = append(a.pieces, piece{append(run, "]}"...), nil})
+	a.names = slices.Sorted(maps.Keys(a.reads))
+	slices.SortFunc(a.dates, time.Time.Compare)
+	return a
 }
 
 // appendDates adds the dates of a configuration: those of its rules, and the
@@ -89,34 +121,47 @@ func (a *answers) era(now time.Time) int {
 	return n
 }
 
-// answer evaluates the flag and returns the encoded answer.
-func (f *answerable) answer(rs *eval.Ruleset, ec *flyball.EvaluationContext, p service.Principal) (body []byte, failed bool) {
+// answer evaluates the flag and returns the encoded answer. Outcomes are made
+// with the ruleset and never change, so that each is known by its address.
+func (f *answerable) answer(c *eval.Context) *encoded {
 	if f.fixed != nil {
-		return f.fixed, false
+		return f.fixed
 	}
-	r := rs.Evaluate(f.key, ec, time.Now, nil)
-	o := outcome{r.Variant, r.Rule, r.Rollout, r.Step, r.Reason, r.ErrorCode}
-	known := f.known.Load()
-	if known != nil {
-		if body, ok := (*known)[o]; ok {
-			return body, o.code != ""
+	outcome, _ := f.rules.Resolve(f.flag, c, time.Now, nil)
+	if known := f.known.Load(); known != nil {
+		if a := (*known)[outcome]; a != nil {
+			return a
 		}
 	}
-	body = encodeAnswer(f.key, r, p)
-	next := map[outcome][]byte{o: body}
-	if known != nil {
+	return f.learn(outcome)
+}
+
+func (f *answerable) learn(outcome *flyball.Resolution) *encoded {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	next := map[*flyball.Resolution]*encoded{}
+	if known := f.known.Load(); known != nil {
 		for k, v := range *known {
 			next[k] = v
 		}
 	}
-	f.known.CompareAndSwap(known, &next) // if another was quicker, this one is kept the next time
-	return body, o.code != ""
+	a := next[outcome]
+	if a == nil {
+		a = f.encode(outcome)
+		a.number = uint16(len(next))
+		next[outcome] = a
+		f.known.Store(&next)
+	}
+	return a
 }
 
-func encodeAnswer(key string, r flyball.Resolution, p service.Principal) []byte {
+func (f *answerable) encode(r *flyball.Resolution) *encoded {
+	whole := *r // outcomes are shared by rulesets, and lack the version
+	whole.Version = f.rules.ID().Version
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	e.Encode(ofrepAnswer(key, r, p)) // values were checked when the flag was made
-	return bytes.TrimSpace(b.Bytes())
+	e.Encode(ofrepAnswer(f.key, &whole, f.plain)) // values were checked when the flag was made
+	body := bytes.Clone(bytes.TrimSpace(b.Bytes()))
+	return &encoded{body: body, length: []string{strconv.Itoa(len(body))}, failed: r.ErrorCode != ""}
 }

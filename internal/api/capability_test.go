@@ -46,6 +46,9 @@ func TestEachCapabilityDoesWhatItSaysAndIsAudited(t *testing.T) {
 			if rose != use.bumps {
 				t.Errorf("versions and audit log rose by %+v, want %+v", rose, use.bumps)
 			}
+			if versions := use.bumps.Production + use.bumps.Development + use.bumps.Staging; o.Changes() && o.Still != (versions == 0) {
+				t.Errorf("it is still: %v, and makes %d versions", o.Still, versions)
+			}
 			if use.bumps.Audit > 0 {
 				entry := h.must("list_audit", fields{"limit": 1})
 				if got := entry.read(t, "entries.0.action"); got != use.action {
@@ -60,7 +63,7 @@ func TestEachCapabilityDoesWhatItSaysAndIsAudited(t *testing.T) {
 }
 
 func status(o api.Operation) int {
-	if strings.HasPrefix(o.Name, "create_") {
+	if strings.HasPrefix(o.Name, "create_") || o.Name == "start_rollout" {
 		return 201
 	}
 	return 200
@@ -166,7 +169,7 @@ func TestAStaleVersionIsAConflictThatTellsTheOneInForce(t *testing.T) {
 			}
 			continue
 		}
-		read := map[string]string{"segment": "get_segment", "metric": "get_metric"}[strings.TrimPrefix(name, "update_")]
+		read := map[string]string{"segment": "get_segment", "metric": "get_metric", "webhook": "get_webhook"}[strings.TrimPrefix(name, "update_")]
 		if read == "" {
 			read = "get_flag"
 		}

@@ -83,9 +83,8 @@ type events struct {
 	gone   <-chan struct{} // closed when the client is
 	zip    bool
 	within time.Duration
-	told   int       // how often something was told
-	last   time.Time // something was sent
-	sum    uint32    // of what was said, for the end of a gzip stream
+	told   int    // how often something was told
+	sum    uint32 // of what was said, for the end of a gzip stream
 	size   int64
 	err    error
 }
@@ -116,8 +115,7 @@ func (e *events) write(f *frame) {
 
 func (e *events) put(f *frame) {
 	if e.err == nil {
-		e.last = time.Now()
-		e.err = e.line.write(f, e.last.Add(e.within))
+		e.err = e.line.write(f, time.Now().Add(e.within))
 	}
 }
 

@@ -136,7 +136,10 @@ func (s *Server) sdkPrincipal(ctx context.Context, token string) (service.Princi
 	if err == nil {
 		err = service.Allow(p, service.SDK)
 	}
-	return p, err
+	if err != nil {
+		return service.Principal{}, err
+	}
+	return *p, nil
 }
 
 // An ExportFlagd says of which environment.

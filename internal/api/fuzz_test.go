@@ -1,11 +1,13 @@
 package api_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/flyballdev/flyball/internal/api"
 )
@@ -35,6 +37,11 @@ func FuzzRequests(f *testing.F) {
 		path, _, _ := strings.Cut(d.path, "?")
 		req := httptest.NewRequest(d.method, path, strings.NewReader(string(body)))
 		req.URL.RawQuery = query
+		if d.name == "await_rollout" { // it waits for as long as it is told, or until the request ends
+			ctx, cancel := context.WithTimeout(req.Context(), 10*time.Millisecond)
+			defer cancel()
+			req = req.WithContext(ctx)
+		}
 		token := h.admin
 		if strings.HasPrefix(path, "/sdk/") || strings.HasPrefix(path, "/ofrep/") {
 			token = sdk

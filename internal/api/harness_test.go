@@ -3,6 +3,7 @@ package api_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ import (
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/api"
 	"github.com/flyballdev/flyball/internal/ingest"
+	"github.com/flyballdev/flyball/internal/notify"
 	"github.com/flyballdev/flyball/internal/service"
 	"github.com/flyballdev/flyball/internal/store"
 )
@@ -37,6 +39,7 @@ type house struct {
 	api      *api.Server
 	http     *http.Server
 	client   *http.Client
+	risen    string   // a rollout at its second step, once there is one
 	ends     []func() // in the order in which they began
 
 	complaints complaints
@@ -81,14 +84,20 @@ func open(t testing.TB, options ...option) *house {
 	runner := ingest.NewRunner(db, t.Name())
 	log := slog.New(&h.complaints)
 	h.ends = append(h.ends, func() { h.complaints.tell(t) })
+	seal, err := store.NewSeal(base64.StdEncoding.EncodeToString(make([]byte, 32)), "") // one for all, since databases are copied
+	if err != nil {
+		t.Fatal(err)
+	}
+	teller := notify.New(db, seal, t.Name(), notify.Local)
 	h.service, err = service.New(t.Context(), db, service.Options{
-		Log: log, Judgeable: ingest.Supported, Changed: runner.Wake,
+		Log: log, Judgeable: ingest.Supported, Changed: runner.Wake, Seal: seal, Tell: teller.Tell,
 		Evidence: func(ctx context.Context, id string) (flyball.Evidence, bool, error) {
 			return runner.Evidence(ctx, id, time.Now())
 		},
 		Fleet: func(ctx context.Context, environment string, head flyball.RulesetID) (flyball.Fleet, error) {
 			return runner.Fleet(ctx, environment, head, time.Now())
 		},
+		Forecast: runner.Forecast,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +108,8 @@ func open(t testing.TB, options ...option) *house {
 	if h.admin == "" { // made before
 		h.admin = set.admin
 	}
-	h.receiver.Running, h.receiver.Committed = h.service.RolloutRuns, runner.Wake
+	runner.OnNews = h.service.News
+	h.receiver.Running, h.receiver.Exposed, h.receiver.Committed = h.service.RolloutRuns, h.service.Exposed, runner.Wake
 	tally := ingest.NewTally(db)
 	tally.Fail = func(err error) { log.Error("usage not written", "error", err) }
 	h.receiver.Heard = tally.Hear
@@ -138,7 +148,7 @@ func (h *house) serve(log *slog.Logger, set settings) {
 		set.http(h.http)
 	}
 	h.url = "http://" + listener.Addr().String()
-	go h.http.Serve(listener)
+	go h.http.Serve(api.Sparing(listener))
 	h.ends = append(h.ends, func() {
 		h.http.Close()
 		h.client.CloseIdleConnections()

@@ -179,7 +179,7 @@ func TestStopCutsAStreamThatDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	small := withHTTP(func(s *http.Server) {
 		s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-			c.(*net.TCPConn).SetWriteBuffer(4 << 10)
+			c.(interface{ NetConn() net.Conn }).NetConn().(*net.TCPConn).SetWriteBuffer(4 << 10)
 			return ctx
 		}
 	})

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -97,11 +98,11 @@ func (s *Server) applyChange(w http.ResponseWriter, r *http.Request) {
 		if o.Name != request.Operation {
 			continue
 		}
-		if err := service.Allow(service.PrincipalOf(r.Context()), o.Access); err != nil {
+		if err := service.Allow(new(service.PrincipalOf(r.Context())), o.Access); err != nil {
 			writeProblem(w, r, err)
 			return
 		}
-		o.run(s.service, w, r, &service.Manner{Request: request.ID}, func(into any) error {
+		o.run(s.service, w, r, &service.Manner{Request: request.ID}, func(_ context.Context, into any) error {
 			return json.NewDecoder(bytes.NewReader(request.Input)).Decode(into)
 		})
 		return

@@ -1,11 +1,6 @@
 package api
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/binary"
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"time"
@@ -15,17 +10,9 @@ import (
 	"github.com/flyballdev/flyball/internal/service"
 )
 
-// limitContext is how many bytes an evaluation context may have.
-const limitContext = 64 << 10
-
-// ofrepRequest is the body of an OFREP evaluation.
-type ofrepRequest struct {
-	Context flyball.Attributes `json:"context"`
-}
-
 // ofrepFlag is one answer of OFREP: a success or a failure.
 type ofrepFlag struct {
-	Key          string            `json:"key"`
+	Key          string            `json:"key,omitempty"` // in bulk, a failure is of none
 	Value        any               `json:"value,omitempty"`
 	Reason       flyball.Reason    `json:"reason,omitempty"`
 	Variant      string            `json:"variant,omitempty"`
@@ -34,79 +21,59 @@ type ofrepFlag struct {
 	ErrorDetails string            `json:"errorDetails,omitempty"`
 }
 
-// ofrepContext reads the evaluation context of a request; a body that is
-// absent is an empty context.
-func ofrepContext(w http.ResponseWriter, r *http.Request) (*flyball.EvaluationContext, []byte, error) {
-	body, err := readBody(w, r, limitContext)
-	if err != nil {
-		return nil, nil, err
-	}
-	var in ofrepRequest
-	if tooDeep(body) {
-		return nil, nil, flyball.FieldErrorf("context", "nests more than %d deep", maxNesting)
-	}
-	if len(body) > 0 {
-		if err := json.Unmarshal(body, &in); err != nil {
-			return nil, nil, flyball.FieldErrorf("context", "not an evaluation context: %s", readable(err))
-		}
-	}
-	canonical, err := json.Marshal(in.Context)
-	if err != nil {
-		return nil, nil, err
-	}
-	ec, err := service.ContextOf(in.Context)
-	return &ec, canonical, err
-}
-
 // ofrepSingle evaluates one flag.
-func (s *Server) ofrepSingle(w http.ResponseWriter, r *http.Request) {
-	p, key := service.PrincipalOf(r.Context()), r.PathValue("key")
+func (s *Server) ofrepSingle(w http.ResponseWriter, r *http.Request, p *service.Principal, key string) {
 	head, err := s.service.Published(p.Environment)
 	if err != nil {
-		writeProblem(w, r, err)
+		s.refuse(w, r, err)
 		return
 	}
-	ec, _, err := ofrepContext(w, r)
+	all := answersOf(head, p)
+	in, err := readContext(w, r, all.reads)
 	if err != nil {
-		s.ofrepFailure(w, r, key, err)
+		s.ofrepFailure(w, r, ofrepFlag{Key: key}, err)
 		return
 	}
-	flag := answersOf(head, p).byKey[key]
+	defer in.release()
+	flag := all.byKey[key]
 	if flag == nil {
 		writeJSON(w, r, http.StatusNotFound, ofrepFlag{Key: key, ErrorCode: flyball.ErrorFlagNotFound, ErrorDetails: ofrepDetails(flyball.ErrorFlagNotFound)})
 		return
 	}
-	answer, failed := flag.answer(head.Compiled, ec, p)
-	status := http.StatusOK
-	if failed {
-		status = http.StatusBadRequest
+	a := flag.answer(&in.context)
+	announce(w.Header(), a.length)
+	if a.failed {
+		w.WriteHeader(http.StatusBadRequest)
 	}
-	writeEncoded(w, status, answer)
+	w.Write(a.body)
 }
 
 // ofrepFailure answers a request whose context cannot be read.
-func (s *Server) ofrepFailure(w http.ResponseWriter, r *http.Request, key string, err error) {
+func (s *Server) ofrepFailure(w http.ResponseWriter, r *http.Request, failure ofrepFlag, err error) {
 	if flyball.CodeOf(err) != flyball.Invalid {
-		writeProblem(w, r, err)
+		s.refuse(w, r, err)
 		return
 	}
-	writeJSON(w, r, http.StatusBadRequest, ofrepFlag{Key: key, ErrorCode: flyball.ErrorInvalidContext, ErrorDetails: err.Error()})
+	failure.ErrorCode, failure.ErrorDetails = flyball.ErrorInvalidContext, err.Error()
+	writeJSON(w, r, http.StatusBadRequest, failure)
 }
 
 // visible says whether a token may evaluate a flag; to a client token, a flag
 // that is not client-visible does not exist.
-func visible(p service.Principal, rs *eval.Ruleset, key string) bool {
+func visible(p *service.Principal, rs *eval.Ruleset, key string) bool {
 	f := rs.Flag(key)
 	return f != nil && (p.Kind != flyball.TokenClient || f.ClientVisible) && p.Opens(key)
 }
 
-func ofrepAnswer(key string, r flyball.Resolution, p service.Principal) ofrepFlag {
+// ofrepAnswer is a resolution as OFREP tells it; plainly, without what is nobody's
+// business but the server's own.
+func ofrepAnswer(key string, r *flyball.Resolution, plainly bool) ofrepFlag {
 	if r.ErrorCode != "" {
 		return ofrepFlag{Key: key, ErrorCode: r.ErrorCode, ErrorDetails: ofrepDetails(r.ErrorCode)}
 	}
 	a := ofrepFlag{Key: key, Value: r.Value, Reason: r.Reason, Variant: r.Variant}
-	if p.Kind == flyball.TokenClient {
-		return a // rules and rollouts are nobody's business there
+	if plainly {
+		return a
 	}
 	a.Metadata = map[string]any{"version": r.Version}
 	if r.Rule != "" {
@@ -126,83 +93,58 @@ func ofrepDetails(code flyball.ErrorCode) string {
 }
 
 // ofrepBulk evaluates every flag that the token opens.
-func (s *Server) ofrepBulk(w http.ResponseWriter, r *http.Request) {
-	p := service.PrincipalOf(r.Context())
+func (s *Server) ofrepBulk(w http.ResponseWriter, r *http.Request, p *service.Principal, _ string) {
 	head, err := s.reach(r, p)
 	if err != nil {
-		writeProblem(w, r, err)
-		return
-	}
-	ec, canonical, err := ofrepContext(w, r)
-	if err != nil {
-		if flyball.CodeOf(err) == flyball.Invalid {
-			writeJSON(w, r, http.StatusBadRequest, map[string]any{"errorCode": flyball.ErrorInvalidContext, "errorDetails": err.Error()})
-			return
-		}
-		writeProblem(w, r, err)
+		s.refuse(w, r, err)
 		return
 	}
 	all, now := answersOf(head, p), time.Now()
-	tag := bulkTag(head.ID(), canonical, all.era(now), now)
-	w.Header().Set("ETag", `"`+tag+`"`)
-	if matchesETag(r.Header.Get("If-None-Match"), tag) {
+	in, err := readContext(w, r, all.reads)
+	if err != nil {
+		s.ofrepFailure(w, r, ofrepFlag{}, err)
+		return
+	}
+	defer in.release()
+	in.spell()
+	h, era := w.Header(), all.era(now)
+	tag := bulkTag(in, head.ID(), era, now)
+	h["Etag"] = []string{tag}
+	if known := r.Header.Get("If-None-Match"); known == tag || known != "" && matchesETag(known, tag[1:len(tag)-1]) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	body := bytes.NewBuffer(make([]byte, 0, 256+160*len(all.flags)))
-	body.WriteString(`{"flags":[`)
-	for i, flag := range all.flags {
-		if i > 0 {
-			body.WriteByte(',')
-		}
-		answer, _ := flag.answer(head.Compiled, ec, p)
-		body.Write(answer)
-	}
-	rest, err := json.Marshal(bulkRest{
-		Metadata: map[string]any{"version": head.ID().Version, "flagSetId": p.Environment}, EventStreams: s.eventStreams(p, now),
-	})
+	opening, err := s.opening(all, head, p, now)
 	if err != nil {
-		writeProblem(w, r, err)
+		s.refuse(w, r, err)
 		return
 	}
-	body.WriteString(`],`)
-	body.Write(rest[1:])
-	writeEncoded(w, http.StatusOK, body.Bytes())
+	flags := all.bulk(in, era)
+	announce(h, []string{strconv.Itoa(len(opening) + len(flags))})
+	w.Write(opening)
+	w.Write(flags)
 }
 
-// bulkRest is what stands in a bulk answer beside the flags.
-type bulkRest struct {
-	Metadata     map[string]any `json:"metadata"`
-	EventStreams []eventStream  `json:"eventStreams"`
-}
+// Values of headers, made once. They are shared, and never written to.
+var (
+	ofJSON  = []string{"application/json; charset=utf-8"}
+	noStore = []string{"no-store"}
+	nosniff = []string{"nosniff"}
 
-// bulkTag identifies a bulk answer without evaluating anything: by the version,
-// so that tags are ordered, by the context, and by the dates that have passed,
-// which is all that an answer depends on. It changes too when the ticket that
-// came with the answer grows old, since an answer of 304 brings no new one.
-func bulkTag(id flyball.RulesetID, context []byte, era int, now time.Time) string {
-	h := sha256.New()
-	h.Write(binary.AppendVarint(nil, int64(era)))
-	h.Write(binary.AppendVarint(nil, now.Unix()/int64(ticketRenewal.Seconds())))
-	h.Write(context)
-	return strconv.FormatInt(id.Epoch, 10) + "." + strconv.FormatInt(id.Version, 10) + "-" + base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:12])
-}
+	everyOrigin = []string{"*"}
+	forPages    = []string{"ETag, Retry-After"}
+)
 
-func writeEncoded(w http.ResponseWriter, status int, body []byte) {
-	h := w.Header()
-	h.Set("Content-Type", "application/json; charset=utf-8")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	w.Write(body)
+// announce sets the headers of an answer that is encoded already.
+func announce(h http.Header, length []string) {
+	h["Content-Type"], h["Cache-Control"], h["Content-Length"] = ofJSON, noStore, length
 }
 
 // allowOrigin lets pages of every origin evaluate: a client token is public by
 // nature, and it is all that gives access.
 func allowOrigin(w http.ResponseWriter) {
 	h := w.Header()
-	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Access-Control-Expose-Headers", "ETag, Retry-After")
+	h["Access-Control-Allow-Origin"], h["Access-Control-Expose-Headers"] = everyOrigin, forPages
 }
 
 func preflight(w http.ResponseWriter, r *http.Request) {

@@ -1,11 +1,9 @@
 package api
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/flyballdev/flyball"
@@ -44,18 +42,13 @@ func (s *Server) eventStreams(p service.Principal, now time.Time) []eventStream 
 // ofrepEvents tells a page that it should fetch again. Several changes at once
 // are told as one, with the newest version.
 func (s *Server) ofrepEvents(w http.ResponseWriter, r *http.Request) {
-	ticket := strings.Clone(r.URL.Query().Get("ticket"))
-	p, err := s.service.Redeem(r.Context(), ticket, time.Now())
+	p, err := s.service.Redeem(r.Context(), r.URL.Query().Get("ticket"), time.Now())
 	if err != nil {
 		writeProblem(w, r, err)
 		return
 	}
 	has := parseRulesetID(r.Header.Get("Last-Event-ID"))
-	revoked := func(ctx context.Context) error {
-		_, err := s.service.Redeem(ctx, ticket, time.Time{})
-		return err
-	}
-	s.follow(w, r, following{principal: p, again: revoked, tell: func(e *events, head *service.Published) error {
+	s.follow(w, r, following{principal: p, tell: func(e *events, head *service.Published) error {
 		if e.told++; e.told > 1 { // gather what comes together
 			select {
 			case <-time.After(s.pace.gather):
@@ -77,7 +70,10 @@ func (s *Server) ofrepEvents(w http.ResponseWriter, r *http.Request) {
 
 // reach waits a little until this node has the version that an event told of:
 // the event may have come from another.
-func (s *Server) reach(r *http.Request, p service.Principal) (*service.Published, error) {
+func (s *Server) reach(r *http.Request, p *service.Principal) (*service.Published, error) {
+	if r.URL.RawQuery == "" {
+		return s.service.Published(p.Environment)
+	}
 	want := parseRulesetID(r.URL.Query().Get("flagConfigEtag"))
 	late := time.After(2 * time.Second)
 	for {

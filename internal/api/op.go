@@ -34,12 +34,16 @@ type Operation struct {
 	Access  service.Access
 	Command string   // such as "flag kill"
 	Args    []string // the fields that the command takes by position
+	Maybe   string   // one more that it takes so, if it is given
 	Example string   // arguments of the command
 	Columns string   // of the table that the command prints, if it lists
+	Still   bool     // it makes no version of a ruleset, whatever it changes
 	Limit   int64    // bytes of a request's body
+	Waits   bool     // for something to happen; the wait ends when the server is about to stop
 	In, Out reflect.Type
 
 	schema *huma.Schema // of In
+	echo   *echo        // nil for a row that replaces nothing
 	call   func(ctx context.Context, s *service.Service, decode func(into any) error) (any, error)
 }
 
@@ -73,14 +77,15 @@ func (o Operation) command(command, example string, args ...string) Operation {
 	return o
 }
 
+func (o Operation) maybe(arg string) Operation     { o.Maybe = arg; return o }
 func (o Operation) table(columns string) Operation { o.Columns = columns; return o }
+func (o Operation) still() Operation               { o.Still = true; return o }
 func (o Operation) upTo(limit int64) Operation     { o.Limit = limit; return o }
+func (o Operation) waits() Operation               { o.Waits = true; return o }
 
-// Changes says whether the capability changes anything.
-func (o Operation) Changes() bool {
-	_, ok := o.Schema().Properties["reason"]
-	return ok
-}
+// Changes says whether the capability changes anything: what does, needs a
+// reason.
+func (o Operation) Changes() bool { return slices.Contains(o.Schema().Required, "reason") }
 
 // Schema describes the whole input of the capability.
 func (o Operation) Schema() *huma.Schema { return resolve(o.schema) }
@@ -123,35 +128,56 @@ func (o Operation) serve(s *service.Service) http.HandlerFunc {
 			writeProblem(w, r, err)
 			return
 		}
+		body, told, err := o.cut(body)
+		if err != nil {
+			writeProblem(w, r, err)
+			return
+		}
 		m, err := mannerOf(r, o)
 		if err != nil {
 			writeProblem(w, r, err)
 			return
 		}
-		o.run(s, w, r, m, func(into any) error {
+		o.run(s, w, r, m, func(ctx context.Context, into any) error {
 			fields, err := o.decode(r, body, into)
-			if err == nil && m.Propose != nil {
-				m.Propose.Input, err = json.Marshal(fields)
+			if err != nil {
+				return err
 			}
-			return err
+			if m.Propose != nil {
+				if m.Propose.Input, err = json.Marshal(fields); err != nil {
+					return err
+				}
+			}
+			return o.agree(ctx, s, r, told)
 		})
 	}
 }
 
 // run uses the capability in a manner, and answers with what comes of it.
-func (o Operation) run(s *service.Service, w http.ResponseWriter, r *http.Request, m *service.Manner, decode func(into any) error) {
+func (o Operation) run(s *service.Service, w http.ResponseWriter, r *http.Request, m *service.Manner, decode func(ctx context.Context, into any) error) {
 	ctx, versions := service.GatherVersions(service.WithManner(r.Context(), m))
-	out, err := o.call(ctx, s, decode)
+	out, err := o.call(ctx, s, func(into any) error { return decode(ctx, into) })
 	if out, err = answered(m, out, err); err != nil {
 		writeProblem(w, r, err)
 		return
 	}
 	tellVersions(w, versions.Made())
-	status := http.StatusOK
-	if o.Method == http.MethodPost && strings.HasPrefix(o.Name, "create_") && !m.DryRun || m.Propose != nil {
+	status := o.Success()
+	switch {
+	case m.DryRun:
+		status = http.StatusOK
+	case m.Propose != nil:
 		status = http.StatusCreated
 	}
 	writeJSON(w, r, status, out)
+}
+
+// Success is the status of an answer that is not a problem.
+func (o Operation) Success() int {
+	if strings.HasPrefix(o.Name, "create_") || o.Name == "start_rollout" {
+		return http.StatusCreated
+	}
+	return http.StatusOK
 }
 
 // VersionsHeader tells which ruleset versions a change made, such as
@@ -181,10 +207,14 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		return nil, tooLarge
 	}
 	if err != nil {
-		return nil, flyball.Errorf(flyball.Invalid, "the request body broke off: %v", err)
+		return nil, brokeOff(err)
 	}
 	unhurried(w)
 	return body, nil
+}
+
+func brokeOff(err error) error {
+	return flyball.Errorf(flyball.Invalid, "the request body broke off: %v", err)
 }
 
 // unhurried lifts the deadline by which the request must have come, once it

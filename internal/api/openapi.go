@@ -3,7 +3,6 @@ package api
 import (
 	"encoding/json"
 	"maps"
-	"net/http"
 	"reflect"
 	"slices"
 	"strconv"
@@ -66,11 +65,7 @@ func (o Operation) entry() *huma.Operation {
 	if o.Changes() {
 		e.Parameters = append(e.Parameters, manners()...)
 	}
-	status := http.StatusOK
-	if strings.HasPrefix(o.Name, "create_") {
-		status = http.StatusCreated
-	}
-	e.Responses[strconv.Itoa(status)] = jsonResponse("Done", "application/json", answer(o.Out))
+	e.Responses[strconv.Itoa(o.Success())] = jsonResponse("Done", "application/json", answer(o.Out))
 	problem := jsonResponse("What went wrong", "application/problem+json", answer(reflect.TypeFor[Problem]()))
 	for _, s := range []int{401, 403, 404, 409, 413, 422} {
 		e.Responses[strconv.Itoa(s)] = problem

@@ -17,7 +17,7 @@ var operations = []Operation{
 		command("flag list", "--owner payments-team").table("flags: key kind type owner expiresAt lastEvaluated environments"),
 	op("get_flag", "GET /api/v1/flags/{key}", "Show a flag and what each environment serves for it.", service.Read, (*svc).Flag).
 		command("flag get", "payments.checkout.new-flow", "key"),
-	op("update_flag", "PUT /api/v1/flags/{key}", "Replace what a flag is; its key and its type stay.", service.Write, (*svc).UpdateFlag).
+	op("update_flag", "PUT /api/v1/flags/{key}", "Replace what a flag is; its key and its type stay.", service.Write, (*svc).UpdateFlag).echoes("get_flag", service.FlagView{}).
 		command("flag update", "payments.checkout.new-flow -f flag.yaml --reason 'a new owner'", "key"),
 	op("archive_flag", "POST /api/v1/flags/{key}/archive", "Take a flag out of every ruleset; its key is never free again.", service.Write, (*svc).ArchiveFlag).
 		command("flag archive", "payments.checkout.new-flow --reason 'the old path is deleted'", "key"),
@@ -32,7 +32,7 @@ var operations = []Operation{
 		command("flag disable", "payments.checkout.new-flow -e production --reason 'not yet'", "key"),
 	op("set_default", "PUT /api/v1/environments/{environment}/flags/{key}/default", "Say what is served when no rule matches.", service.Write, (*svc).SetDefault).
 		command("flag default", "payments.checkout.new-flow -e production --default '{variant: on}' --reason 'on for all'", "key"),
-	op("configure_flag", "PUT /api/v1/environments/{environment}/flags/{key}", "Replace what an environment serves for a flag, all at once.", service.Write, (*svc).SetConfig).
+	op("configure_flag", "PUT /api/v1/environments/{environment}/flags/{key}", "Replace what an environment serves for a flag, all at once.", service.Write, (*svc).SetConfig).echoes("get_flag", service.ConfigView{}, "environments", "{environment}").
 		command("flag configure", "payments.checkout.new-flow -e production -f config.yaml --reason 'new targeting'", "key"),
 
 	op("list_rules", "GET /api/v1/environments/{environment}/flags/{key}/rules", "List a flag's rules in an environment, in order.", service.Read, (*svc).ListRules).
@@ -46,37 +46,44 @@ var operations = []Operation{
 	op("remove_rule", "POST /api/v1/environments/{environment}/flags/{key}/rules/{id}/remove", "Take a rule away.", service.Write, (*svc).RemoveRule).
 		command("rule remove", "payments.checkout.new-flow staff -e production --reason 'everyone has it'", "key", "id"),
 
-	op("create_segment", "POST /api/v1/segments", "Create a segment.", service.Write, (*svc).CreateSegment).upTo(limitSegment).
+	op("create_segment", "POST /api/v1/segments", "Create a segment.", service.Write, (*svc).CreateSegment).still().upTo(limitSegment).
 		command("segment create", "beta-testers --owner default --include user-1,user-2 --reason 'first testers'", "key"),
 	op("list_segments", "GET /api/v1/segments", "List segments.", service.Read, (*svc).ListSegments).
 		command("segment list", "").table("segments: key owner description include exclude version"),
 	op("get_segment", "GET /api/v1/segments/{key}", "Show a segment.", service.Read, (*svc).Segment).
 		command("segment get", "beta-testers", "key"),
-	op("update_segment", "PUT /api/v1/segments/{key}", "Replace a segment; it is a change of every flag that uses it.", service.Write, (*svc).UpdateSegment).upTo(limitSegment).
+	op("update_segment", "PUT /api/v1/segments/{key}", "Replace a segment; it is a change of every flag that uses it.", service.Write, (*svc).UpdateSegment).upTo(limitSegment).echoes("get_segment", service.SegmentView{}).
 		command("segment update", "beta-testers --owner default --include user-1,user-2,user-3 --reason 'one more'", "key"),
 
-	op("create_metric", "POST /api/v1/metrics", "Create a metric, by which rollouts are judged.", service.Write, (*svc).CreateMetric).
+	op("create_metric", "POST /api/v1/metrics", "Create a metric, by which rollouts are judged.", service.Write, (*svc).CreateMetric).still().
 		command("metric create", "checkout.errors --type rate --better lower --reason 'guard checkout'", "key"),
 	op("list_metrics", "GET /api/v1/metrics", "List metrics.", service.Read, (*svc).ListMetrics).
 		command("metric list", "").table("metrics: key type better analysis unit window description"),
 	op("get_metric", "GET /api/v1/metrics/{key}", "Show a metric.", service.Read, (*svc).Metric).
 		command("metric get", "checkout.errors", "key"),
-	op("update_metric", "PUT /api/v1/metrics/{key}", "Replace a metric, unless it judges a live rollout.", service.Write, (*svc).UpdateMetric).
+	op("update_metric", "PUT /api/v1/metrics/{key}", "Replace a metric, unless it judges a live rollout.", service.Write, (*svc).UpdateMetric).still().echoes("get_metric", service.MetricView{}).
 		command("metric update", "checkout.errors --type rate --better lower --window 10m --reason 'outcomes are quick'", "key"),
 
 	op("start_rollout", "POST /api/v1/rollouts", "Start a rollout; its first step serves at once.", service.Write, (*svc).StartRollout).
 		command("rollout start", "payments.checkout.new-flow -e production --treatment on --control off --steps '[{ppm: 10000, hold: 30m}, {ppm: 1000000, hold: 24h}]' --guardrails '[{metric: checkout.errors, margin: {relative: 0.05}}]' --reason 'ship it'", "flag"),
+	op("plan_rollout", "POST /api/v1/rollouts/plan", "Tell what a plan would come to at the present traffic; it starts nothing.", service.Read, (*svc).PlanRollout).
+		command("rollout plan", "payments.checkout.new-flow -f rollout.yaml --traffic '{unitsPerDay: 40000, requestsPerSecond: 20, baseline: {checkout.errors: 0.01}}'", "flag"),
 	op("list_rollouts", "GET /api/v1/rollouts", "List rollouts, newest first.", service.Read, (*svc).ListRollouts).
 		command("rollout list", "--live").table("rollouts: id flag environment state at startedAt why"),
 	op("get_rollout", "GET /api/v1/rollouts/{id}", "Show a rollout and what the judge knows of it.", service.Read, (*svc).Rollout).
 		command("rollout status", "payments.checkout.new-flow", "id"),
-	op("pause_rollout", "POST /api/v1/rollouts/{id}/pause", "Keep a rollout at its step.", service.Write, (*svc).PauseRollout).
+	op("get_evidence", "GET /api/v1/rollouts/{id}/evidence", "Show what the judge knows of a rollout: verdicts, estimates, what is missing.", service.Read, (*svc).RolloutEvidence).
+		command("rollout evidence", "payments.checkout.new-flow", "id"),
+	op("await_rollout", "GET /api/v1/rollouts/{id}/await", "Wait until a rollout has a verdict, reaches a step or ends.", service.Read, (*svc).AwaitRollout).waits(),
+	op("pause_rollout", "POST /api/v1/rollouts/{id}/pause", "Keep a rollout at its step.", service.Write, (*svc).PauseRollout).still().
 		command("rollout pause", "payments.checkout.new-flow --reason 'a release is under way'", "id"),
-	op("resume_rollout", "POST /api/v1/rollouts/{id}/resume", "Let a paused rollout go on.", service.Write, (*svc).ResumeRollout).
+	op("resume_rollout", "POST /api/v1/rollouts/{id}/resume", "Let a paused rollout go on.", service.Write, (*svc).ResumeRollout).still().
 		command("rollout resume", "payments.checkout.new-flow --reason 'the release is done'", "id"),
+	op("step_back_rollout", "POST /api/v1/rollouts/{id}/step-back", "Take a rollout one step down, and pause it there.", service.Write, (*svc).StepBackRollout).
+		command("rollout step-back", "payments.checkout.new-flow --reason 'latency looks odd'", "id"),
 	op("abort_rollout", "POST /api/v1/rollouts/{id}/abort", "Take the treatment back from everybody, at once.", service.Write, (*svc).AbortRollout).
 		command("rollout abort", "payments.checkout.new-flow --reason 'support calls'", "id"),
-	op("pass_gate", "POST /api/v1/rollouts/{id}/pass", "Open a gate of the rollout's step in force.", service.Write, (*svc).PassGate).
+	op("pass_gate", "POST /api/v1/rollouts/{id}/pass", "Open a gate of the rollout's step in force.", service.Write, (*svc).PassGate).still().
 		command("rollout pass", "payments.checkout.new-flow --gate 0 --reason 'looked at the dashboards'", "id"),
 
 	op("evaluate", "POST /api/v1/environments/{environment}/flags/{key}/evaluate", "Tell what a flag serves for a context, and why.", service.Read, (*svc).Evaluate).
@@ -100,7 +107,7 @@ var operations = []Operation{
 		command("audit list", "--subject payments.checkout.new-flow").table("entries: seq at actor.id action subject environment version reason"),
 	op("get_fleet", "GET /api/v1/fleet", "Tell which instances run the ruleset in force, and which do not yet.", service.Read, (*svc).Fleet).
 		command("fleet", "-e production"),
-	op("forget_instance", "POST /api/v1/fleet/forget", "Declare an instance gone, so that nothing waits for it.", service.Write, (*svc).ForgetInstance).
+	op("forget_instance", "POST /api/v1/fleet/forget", "Declare an instance gone, so that nothing waits for it.", service.Write, (*svc).ForgetInstance).still().
 		command("fleet forget", "shop-3 -e production --reason 'the node was taken down'", "instance"),
 	op("list_unknown_flags", "GET /api/v1/unknown-flags", "List keys that programs evaluate and that are no flags.", service.Read, (*svc).ListUnknownFlags).
 		command("flag unknown", "").table("unknown: environment flag service version last"),
@@ -109,24 +116,41 @@ var operations = []Operation{
 	op("export", "GET /api/v1/files", "Export flags, segments, metrics and teams as files.", service.Read, (*svc).ExportFiles),
 	op("apply", "PUT /api/v1/files", "Make files true, all or nothing; what they do not name is left alone.", service.Write, (*svc).ApplyFiles).upTo(limitFiles),
 
-	op("create_environment", "POST /api/v1/environments", "Create an environment.", service.Admin, (*svc).CreateEnvironment).
+	op("create_environment", "POST /api/v1/environments", "Create an environment.", service.Admin, (*svc).CreateEnvironment).still().
 		command("environment create", "staging --reason 'a place to rehearse'", "key"),
 	op("list_environments", "GET /api/v1/environments", "List environments.", service.Read, (*svc).ListEnvironments).
 		command("environment list", "").table("environments: key protected version"),
 	op("get_environment", "GET /api/v1/environments/{key}", "Show an environment.", service.Read, (*svc).Environment).
 		command("environment get", "production", "key"),
-	op("update_environment", "PUT /api/v1/environments/{key}", "Say whether an environment is protected.", service.Admin, (*svc).UpdateEnvironment).
+	op("update_environment", "PUT /api/v1/environments/{key}", "Say whether an environment is protected.", service.Admin, (*svc).UpdateEnvironment).still().
 		command("environment update", "staging --protected --reason 'customers use it'", "key"),
-	op("create_team", "POST /api/v1/teams", "Create a team, which can own flags.", service.Admin, (*svc).CreateTeam).
+	op("create_team", "POST /api/v1/teams", "Create a team, which can own flags.", service.Admin, (*svc).CreateTeam).still().
 		command("team create", "payments-team --name Payments --contact '#payments' --reason 'a new team'", "key"),
 	op("list_teams", "GET /api/v1/teams", "List teams.", service.Read, (*svc).ListTeams).
 		command("team list", "").table("teams: key name contact"),
-	op("update_team", "PUT /api/v1/teams/{key}", "Replace a team.", service.Admin, (*svc).UpdateTeam).
+	op("update_team", "PUT /api/v1/teams/{key}", "Replace a team.", service.Admin, (*svc).UpdateTeam).still().
 		command("team update", "payments-team --name Payments --contact '#pay' --reason 'a new channel'", "key"),
-	op("create_token", "POST /api/v1/tokens", "Create a token; its secret is shown once.", service.Admin, (*svc).CreateToken).
+	op("create_token", "POST /api/v1/tokens", "Create a token; its secret is shown once.", service.Admin, (*svc).CreateToken).still().
 		command("token create", "checkout-service --kind sdk -e production --reason 'deploy checkout'", "name"),
 	op("list_tokens", "GET /api/v1/tokens", "List tokens, without their secrets.", service.Admin, (*svc).ListTokens).
 		command("token list", "").table("tokens: id kind name actor environment flags expiresAt revokedAt"),
-	op("revoke_token", "POST /api/v1/tokens/{id}/revoke", "End a token at once.", service.Admin, (*svc).RevokeToken).
+	op("revoke_token", "POST /api/v1/tokens/{id}/revoke", "End a token at once.", service.Admin, (*svc).RevokeToken).still().
 		command("token revoke", "0f3a9c12d4e5 --reason 'it leaked'", "id"),
+
+	op("create_webhook", "POST /api/v1/webhooks", "Create a webhook; it is told what happens from now on.", service.Admin, (*svc).CreateWebhook).still().
+		command("webhook create", "payments-alerts --kind slack --url https://hooks.slack.com/services/T000/B000/XXX --environments production --flags 'payments.*' --actions 'rollout.*,flag.kill' --reason 'the team watches'", "key"),
+	op("list_webhooks", "GET /api/v1/webhooks", "List webhooks and how they fare, without their secrets.", service.Admin, (*svc).ListWebhooks).
+		command("webhook list", "").table("webhooks: key kind host enabled environments flags actions pending dead restsUntil"),
+	op("get_webhook", "GET /api/v1/webhooks/{key}", "Show a webhook and how it fares, without its secrets.", service.Admin, (*svc).Webhook).
+		command("webhook get", "payments-alerts", "key"),
+	op("update_webhook", "PUT /api/v1/webhooks/{key}", "Replace a webhook; url, secret and enabled stay if they are left out.", service.Admin, (*svc).UpdateWebhook).still().
+		command("webhook update", "payments-alerts --kind slack --environments production --reason 'all flags'", "key"),
+	op("delete_webhook", "POST /api/v1/webhooks/{key}/delete", "Take a webhook away, with what waits for it.", service.Admin, (*svc).DeleteWebhook).still().
+		command("webhook delete", "payments-alerts --reason 'the channel is closed'", "key"),
+	op("test_webhook", "POST /api/v1/webhooks/{key}/test", "Tell a webhook something now, and show what came of it.", service.Admin, (*svc).TestWebhook).still().
+		command("webhook test", "payments-alerts --reason 'a new channel'", "key"),
+	op("list_deliveries", "GET /api/v1/deliveries", "List what webhooks were told, are to be told, and were not.", service.Admin, (*svc).ListDeliveries).
+		command("webhook deliveries", "payments-alerts --state dead").maybe("webhook").table("deliveries: webhook seq state attempts status error due at"),
+	op("redeliver", "POST /api/v1/webhooks/{key}/redeliver", "Tell a webhook an entry of the audit log again, now.", service.Admin, (*svc).Redeliver).still().
+		command("webhook redeliver", "payments-alerts 1041 --reason 'the receiver is back'", "key", "seq"),
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,6 +33,14 @@ func TestEveryRowIsComplete(t *testing.T) {
 		for _, f := range append(o.PathFields(), o.Args...) {
 			if o.Schema().Properties[f] == nil {
 				t.Errorf("%s: %s is not a field of %v", o.Name, f, o.In)
+			}
+		}
+		if o.Command == "" {
+			continue
+		}
+		for name, f := range o.Schema().Properties {
+			if f.Description == "" && resolve(f).Description == "" && !slices.Contains(o.Args, name) && name != "reason" {
+				t.Errorf("%s: the flag of %s says nothing of it", o.Name, name)
 			}
 		}
 		if o.Changes() && !strings.Contains(o.Example, "--reason") && o.Command != "" {

@@ -88,7 +88,7 @@ func TestOddTextIsNoFaultOfOurs(t *testing.T) {
 				}
 				odd := observed(ago(0)).with("unit", text).with("metric", text)
 				h.tell(sdk, batch(strings.Repeat("i", i+1), fields{
-					"batch": "odd-batch-" + text, "instance": fields{"id": "i" + text, "service": text, "version": text}, "errors": []string{text},
+					"batch": "odd-batch-" + text, "instance": fields{"id": "i" + text, "service": text, "version": text}, "applied": fields{"epoch": 1, "version": 1}, "errors": []string{text},
 					"observations": []fields{odd}, "exposures": []fields{exposed(ago(0)).with("unit", text).with("flag", text).with("rollout", text)}, "unknownFlags": []string{text}, "counts": []fields{{"flag": text, "variant": text, "n": 1, "from": ago(0), "to": ago(0)}},
 				}))
 				h.send("POST", ofrep+"/"+url.PathEscape(text), sdk, about(fields{"targetingKey": text, text: text})).want(t, 404)

@@ -15,6 +15,7 @@ import (
 var statuses = map[flyball.Code]int{
 	flyball.Invalid:         http.StatusUnprocessableEntity,
 	flyball.NotFound:        http.StatusNotFound,
+	flyball.WrongMethod:     http.StatusMethodNotAllowed,
 	flyball.Conflict:        http.StatusConflict,
 	flyball.Unauthenticated: http.StatusUnauthorized,
 	flyball.Forbidden:       http.StatusForbidden,

@@ -82,13 +82,13 @@ func (s *Server) telemetry(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, r, flyball.Errorf(flyball.TooLarge, "a batch has at most %d bytes: split it", flyball.MaxBatchBytes))
 		return
 	}
-	batch, err := ingest.DecodeBatch(r.Body, r.Header.Get("Content-Encoding"), ingest.Limits{})
+	batch, misread, err := ingest.DecodeBatch(r.Body, r.Header.Get("Content-Encoding"), ingest.Limits{})
 	var reply flyball.TelemetryReply
 	if err == nil {
 		unhurried(w)
 		ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
 		defer cancel()
-		reply, err = s.receiver.Accept(ctx, p.Environment, p.Kind == flyball.TokenSDK, batch)
+		reply, err = s.receiver.Accept(ctx, p.Environment, p.Kind == flyball.TokenSDK, batch, misread...)
 	}
 	if err != nil {
 		s.metrics.batches.WithLabelValues("refused").Inc()
@@ -100,5 +100,7 @@ func (s *Server) telemetry(w http.ResponseWriter, r *http.Request) {
 		status = http.StatusOK
 	}
 	s.metrics.batches.WithLabelValues("accepted").Inc()
+	s.metrics.items.WithLabelValues("rejected").Add(float64(len(reply.Rejected)))
+	s.metrics.items.WithLabelValues("unmatched").Add(float64(reply.Unmatched))
 	writeJSON(w, r, status, reply)
 }

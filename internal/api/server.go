@@ -7,13 +7,14 @@ package api
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"log/slog"
 	"net/http"
-	"regexp"
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,10 +33,15 @@ type Server struct {
 	handler  http.Handler
 	streams  gate
 	held     holding
+	watch    watch
+	waits    gate
 	drain    chan struct{} // closed when the server is about to stop
 	drained  sync.Once
 	pace     pace
 	metrics  *metrics
+	naming   naming
+	single   func(w http.ResponseWriter, r *http.Request, key string)
+	bulk     func(w http.ResponseWriter, r *http.Request, _ string)
 }
 
 // Options are what a Server is made of.
@@ -51,14 +57,21 @@ type Options struct {
 func New(o Options) *Server {
 	s := &Server{
 		service: o.Service, receiver: o.Receiver, log: o.Log, drain: make(chan struct{}), pace: usual, metrics: newMetrics(),
+		waits:   gate{all: maxWaits, perToken: maxWaitsPerToken},
 		streams: gate{all: maxStreams, perToken: maxStreamsPerToken, perAddress: maxStreamsPerAddress},
 	}
+	s.watch.good = o.Service.TokenGood
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.naming.start()
 	mux := http.NewServeMux()
 	for _, op := range operations {
-		s.route(mux, op.Method+" "+op.Path, policy{access: op.Access}, op.serve(s.service))
+		h := op.serve(s.service)
+		if op.Waits {
+			h = s.waiting(h)
+		}
+		s.route(mux, op.Method+" "+op.Path, policy{access: op.Access}, h)
 	}
 	s.route(mux, "POST /api/v1/changes/{id}/apply", policy{access: service.Write}, s.applyChange)
 	openAPI()
@@ -67,8 +80,8 @@ func New(o Options) *Server {
 	s.route(mux, "GET /sdk/v1/stream", policy{access: service.SDK}, s.stream)
 	s.route(mux, "POST /sdk/v1/telemetry", policy{access: service.OFREP}, s.telemetry)
 	s.route(mux, "GET /flagd/v1/flags", policy{access: service.SDK}, s.flagd)
-	s.route(mux, "POST /ofrep/v1/evaluate/flags/{key...}", policy{access: service.OFREP}, s.ofrepSingle)
-	s.route(mux, "POST /ofrep/v1/evaluate/flags", policy{access: service.OFREP}, s.ofrepBulk)
+	s.single = s.evaluation(mux, evaluatePath+"/{key...}", s.ofrepSingle)
+	s.bulk = s.evaluation(mux, evaluatePath, s.ofrepBulk)
 	s.route(mux, "GET "+eventsPath, policy{public: true}, s.ofrepEvents) // by its ticket
 	for _, path := range []string{"/ofrep/v1/", "/sdk/v1/telemetry"} {
 		s.route(mux, "OPTIONS "+path, policy{public: true}, preflight)
@@ -76,10 +89,8 @@ func New(o Options) *Server {
 	s.route(mux, "GET /healthz", policy{public: true}, func(w http.ResponseWriter, r *http.Request) { writeJSON(w, r, 200, map[string]string{"status": "ok"}) })
 	s.route(mux, "GET /readyz", policy{public: true}, s.ready)
 	s.route(mux, "GET /metrics", policy{public: true}, promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}).ServeHTTP)
-	for _, prefix := range []string{"/api/", "/sdk/", "/ofrep/", "/flagd/"} {
-		s.route(mux, prefix, policy{public: true}, func(w http.ResponseWriter, r *http.Request) {
-			writeProblem(w, r, flyball.Errorf(flyball.NotFound, "there is no %s %s; /api/v1/openapi.json lists what there is", r.Method, r.URL.Path))
-		})
+	for _, rest := range []string{"/api/", "/sdk/", "/ofrep/", "/flagd/", "/healthz", "/readyz", "/metrics"} {
+		s.route(mux, rest, policy{public: true}, nowhere(mux))
 	}
 	if o.Dashboard != nil {
 		s.route(mux, "/", policy{public: true}, o.Dashboard.ServeHTTP)
@@ -94,9 +105,15 @@ type policy struct {
 	public bool
 }
 
-// route registers a handler behind its policy; without one the program does
-// not start.
-func (s *Server) route(mux *http.ServeMux, pattern string, p policy, h http.HandlerFunc) {
+// A door is what stands before a route.
+type door struct {
+	policy
+	forPages bool
+	took     prometheus.Observer
+}
+
+// door makes the door of a pattern; without a policy the program does not start.
+func (s *Server) door(pattern string, p policy) *door {
 	if p.access == "" && !p.public {
 		panic("route without a policy: " + pattern)
 	}
@@ -105,44 +122,150 @@ func (s *Server) route(mux *http.ServeMux, pattern string, p policy, h http.Hand
 		route = pattern
 	}
 	forPages := strings.HasPrefix(route, "/ofrep/") || route == "/sdk/v1/telemetry"
+	return &door{policy: p, forPages: forPages, took: s.metrics.requests.WithLabelValues(route)}
+}
+
+func (d *door) observe(start time.Time) { d.took.Observe(time.Since(start).Seconds()) }
+
+// admit says who makes a request, if they may come in.
+func (s *Server) admit(d *door, w http.ResponseWriter, r *http.Request) (*service.Principal, error) {
+	if d.forPages {
+		allowOrigin(w)
+	}
+	if d.public {
+		return nil, nil
+	}
+	p, err := s.authenticate(r)
+	if err == nil {
+		err = service.Allow(p, d.access)
+	}
+	return p, err
+}
+
+// route registers a handler behind its door.
+func (s *Server) route(mux *http.ServeMux, pattern string, p policy, h http.HandlerFunc) {
+	d := s.door(pattern, p)
 	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		defer s.metrics.observe(route, time.Now())
-		if forPages {
-			allowOrigin(w)
-		}
-		if p.public {
-			h(w, r)
-			return
-		}
-		principal, err := s.authenticate(r)
-		if err == nil {
-			err = service.Allow(principal, p.access)
-		}
+		defer d.observe(time.Now())
+		known, err := s.admit(d, w, r)
 		if err != nil {
 			writeProblem(w, r, err)
 			return
 		}
-		principal.Request = requestOf(r).id
-		h(w, r.WithContext(service.WithPrincipal(r.Context(), principal)))
+		if !d.public {
+			principal := *known
+			principal.Request = requestOf(r).id
+			r = r.WithContext(service.WithPrincipal(r.Context(), principal))
+		}
+		h(w, r)
 	})
+}
+
+// nowhere answers what no route of mux takes: by the address, or by its method.
+func nowhere(mux *http.ServeMux) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		allowed := strings.Join(methods(mux, r), ", ")
+		if allowed == "" {
+			writeProblem(w, r, flyball.Errorf(flyball.NotFound, "there is no %s %s; /api/v1/openapi.json lists what there is", r.Method, r.URL.Path))
+			return
+		}
+		w.Header().Set("Allow", allowed)
+		writeProblem(w, r, flyball.Errorf(flyball.WrongMethod, "%s takes %s, not %s", r.URL.Path, allowed, r.Method).With("allow", allowed))
+	}
+}
+
+// methods are those that the address of a request takes. OPTIONS stands for
+// whole folders of addresses, and does not make one of them known.
+func methods(mux *http.ServeMux, r *http.Request) (all []string) {
+	as := r.WithContext(r.Context())
+	for _, as.Method = range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		if _, pattern := mux.Handler(as); strings.Contains(pattern, " ") {
+			all = append(all, as.Method)
+		}
+	}
+	return all
+}
+
+// evaluation registers an evaluation behind its door. Requests come in thousands
+// each second, and nearly all of them past the mux, by [Server.direct]; the mux
+// gets those whose path is written in an unusual way.
+func (s *Server) evaluation(mux *http.ServeMux, path string, h func(http.ResponseWriter, *http.Request, *service.Principal, string)) func(http.ResponseWriter, *http.Request, string) {
+	d := s.door("POST "+path, policy{access: service.OFREP})
+	enter := func(w http.ResponseWriter, r *http.Request, key string) {
+		defer d.observe(time.Now())
+		p, err := s.admit(d, w, r)
+		if err != nil {
+			s.refuse(w, r, err)
+			return
+		}
+		h(w, r, p, key)
+	}
+	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) { enter(w, r, r.PathValue("key")) })
+	return enter
+}
+
+const evaluatePath = "/ofrep/v1/evaluate/flags"
+
+// direct answers an evaluation of all flags, or of one whose key is plain, and
+// says whether it did.
+func (s *Server) direct(w http.ResponseWriter, r *http.Request) bool {
+	rest, ok := strings.CutPrefix(r.URL.Path, evaluatePath)
+	if !ok || r.Method != http.MethodPost || r.URL.RawPath != "" {
+		return false
+	}
+	if rest == "" {
+		s.bulk(w, r, "")
+		return true
+	}
+	key, ok := strings.CutPrefix(rest, "/")
+	if !ok || !plain(key) {
+		return false
+	}
+	s.single(w, r, key)
+	return true
+}
+
+// plain says whether the mux would make nothing else of a key. All keys of flags
+// are plain.
+func plain(key string) bool {
+	for i, c := range []byte(key) {
+		letter := c >= 'a' && c <= 'z' || c >= '0' && c <= '9'
+		if !letter && (c != '.' && c != '_' && c != '-' || i == 0 || i == len(key)-1) {
+			return false
+		}
+	}
+	return key != ""
+}
+
+// refuse tells a problem of a request that has not been given its id yet.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	writeProblem(w, s.named(r, w.Header().Get("X-Request-Id")), err)
+}
+
+func (s *Server) named(r *http.Request, id string) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), requestKey{}, request{id: id, log: s.log}))
 }
 
 // authenticate reads the token of a request, in either of the two headers that
 // OFREP allows.
-func (s *Server) authenticate(r *http.Request) (service.Principal, error) {
-	secret := secretOf(r)
+func (s *Server) authenticate(r *http.Request) (*service.Principal, error) {
+	scheme, secret, _ := strings.Cut(first(r.Header["Authorization"]), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		secret = r.Header.Get("X-API-Key")
+	}
 	if secret == "" {
-		return service.Principal{}, flyball.Errorf(flyball.Unauthenticated, "no token: send one as \"Authorization: Bearer fb_…\"")
+		return nil, flyball.Errorf(flyball.Unauthenticated, "no token: send one as \"Authorization: Bearer fb_…\"")
 	}
 	return s.service.Authenticate(r.Context(), secret)
 }
 
-func secretOf(r *http.Request) string {
-	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		secret = r.Header.Get("X-API-Key")
+// first is what Header.Get makes of a header whose name is known to be written
+// as net/http does.
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
 	}
-	return secret
+	return values[0]
 }
 
 type requestKey struct{}
@@ -158,35 +281,99 @@ func requestOf(r *http.Request) request {
 	return of
 }
 
-var sane = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+// A naming gives requests that come without an id one that no other has.
+type naming struct {
+	first uint64 // nobody knows it
+	n     atomic.Uint64
+}
+
+func (n *naming) start() {
+	var b [8]byte
+	rand.Read(b[:])
+	n.first = binary.NativeEndian.Uint64(b[:])
+}
+
+// next returns sixteen hexadecimal digits: a number, and all of its bits mixed,
+// as in Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators"
+// (2014). No two numbers are mixed to the same.
+func (n *naming) next() string {
+	x := n.first + n.n.Add(1)*0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	var number [8]byte
+	var id [16]byte
+	binary.BigEndian.PutUint64(number[:], x^x>>31)
+	hex.Encode(id[:], number[:])
+	return string(id[:])
+}
+
+// sane says whether a caller's own id is one to go by.
+func sane(id string) bool {
+	for _, c := range []byte(id) {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return len(id) >= 1 && len(id) <= 64
+}
 
 // ServeHTTP answers a request. A panic is a fault of ours, and ends this
 // request only.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id := r.Header.Get("X-Request-Id")
-	if !sane.MatchString(id) {
-		var b [8]byte
-		rand.Read(b[:])
-		id = hex.EncodeToString(b[:])
+	id := first(r.Header["X-Request-Id"])
+	if !sane(id) {
+		id = s.naming.next()
 	}
-	r = r.WithContext(context.WithValue(r.Context(), requestKey{}, request{id: id, log: s.log}))
 	h := w.Header()
-	h.Set("X-Request-Id", id)
-	h.Set("X-Content-Type-Options", "nosniff")
-	defer func() {
-		if v := recover(); v == http.ErrAbortHandler {
-			panic(v) // it asks for the connection to be cut
-		} else if v != nil {
-			s.log.ErrorContext(r.Context(), "panic in a request", "path", r.URL.Path, "request", id, "panic", v, "stack", string(debug.Stack()))
-			writeProblem(w, r, flyball.Errorf(flyball.Internal, "something went wrong on our side; the server's log tells what, by the request's id"))
-		}
-	}()
-	s.handler.ServeHTTP(w, r)
+	h["X-Request-Id"], h["X-Content-Type-Options"] = []string{id}, nosniff
+	defer s.survive(w, r, id)
+	if !s.direct(w, r) {
+		s.handler.ServeHTTP(w, s.named(r, id))
+	}
+}
+
+// survive is deferred, and answers a request that panicked.
+func (s *Server) survive(w http.ResponseWriter, r *http.Request, id string) {
+	if v := recover(); v == http.ErrAbortHandler {
+		panic(v) // it asks for the connection to be cut
+	} else if v != nil {
+		s.log.ErrorContext(r.Context(), "panic in a request", "path", r.URL.Path, "request", id, "panic", v, "stack", string(debug.Stack()))
+		writeProblem(w, s.named(r, id), flyball.Errorf(flyball.Internal, "something went wrong on our side; the server's log tells what, by the request's id"))
+	}
 }
 
 // Drain tells streams to go elsewhere, spread over a while, and takes no new
 // ones.
 func (s *Server) Drain() { s.drained.Do(func() { close(s.drain) }) }
+
+// Bounds of requests that wait.
+const (
+	maxWaits         = 2_000
+	maxWaitsPerToken = 200
+)
+
+// waiting lets few enough requests wait, and ends their waiting, with an answer,
+// when the server is about to stop.
+func (s *Server) waiting(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		leave, err := s.waits.enter(service.PrincipalOf(r.Context()).Token, r.RemoteAddr)
+		if err != nil {
+			writeProblem(w, r, err)
+			return
+		}
+		defer leave()
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		go func() {
+			select {
+			case <-s.drain:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+		h(w, r.WithContext(ctx))
+	}
+}
 
 func (s *Server) draining() bool {
 	select {
@@ -236,6 +423,7 @@ type metrics struct {
 	requests *prometheus.HistogramVec
 	streams  prometheus.Gauge
 	batches  *prometheus.CounterVec
+	items    *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -247,11 +435,10 @@ func newMetrics() *metrics {
 		}, []string{"route"}),
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{Name: "flyball_streams", Help: "SDK streams open now."}),
 		batches: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "flyball_telemetry_batches_total", Help: "Telemetry batches, by outcome."}, []string{"outcome"}),
+		items: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "flyball_telemetry_lost_items_total", Help: "Items of accepted batches that enter no evidence: rejected, or unmatched by a live rollout.",
+		}, []string{"outcome"}),
 	}
-	m.registry.MustRegister(m.requests, m.streams, m.batches)
+	m.registry.MustRegister(m.requests, m.streams, m.batches, m.items)
 	return m
-}
-
-func (m *metrics) observe(route string, start time.Time) {
-	m.requests.WithLabelValues(route).Observe(time.Since(start).Seconds())
 }

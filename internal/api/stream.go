@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -37,11 +36,10 @@ var usual = pace{
 // events: a patch where the client has the version before, else the whole. A
 // client that is slow gets the latest when it is ready, never a backlog.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
-	p, secret := service.PrincipalOf(r.Context()), strings.Clone(secretOf(r))
+	p := service.PrincipalOf(r.Context())
 	has := parseRulesetID(r.Header.Get("Last-Event-ID"))
 	s.follow(w, r, following{
 		principal: p, zip: takesGzip(r.Header.Get("Accept-Encoding")),
-		again: func(ctx context.Context) error { _, err := s.service.Authenticate(ctx, secret); return err },
 		tell: func(e *events, head *service.Published) error {
 			v, err := head.View(p.Flags)
 			switch {
@@ -64,7 +62,6 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 type following struct {
 	principal service.Principal
 	zip       bool
-	again     func(context.Context) error // says whether the client may still follow
 	tell      func(*events, *service.Published) error
 }
 
@@ -128,10 +125,11 @@ func (s *Server) hold(held *held, e *events, f following, leave func()) {
 func (s *Server) run(e *events, f following) {
 	s.metrics.streams.Inc()
 	defer s.metrics.streams.Dec()
+	bad, leave := s.watch.enter(f.principal.Token, s.pace.recheck)
+	defer leave()
 	e.begin()
-	every := min(s.pace.beat, s.pace.recheck)
-	tick, checked := time.NewTimer(rand.N(every)), time.Now() // streams that began together are not looked at together
-	defer tick.Stop()
+	beat := time.NewTicker(s.pace.beat)
+	defer beat.Stop()
 	for {
 		head, err := s.service.Published(f.principal.Environment)
 		if err == nil {
@@ -145,14 +143,11 @@ func (s *Server) run(e *events, f following) {
 			select {
 			case <-head.Superseded:
 				waiting = false
-			case now := <-tick.C:
-				tick.Reset(every)
-				if now.Sub(e.last) >= s.pace.beat {
-					e.send(": beat\n\n")
-				}
-				if now.Sub(checked) >= s.pace.recheck {
-					checked, err = now, s.refused(f)
-				}
+			case <-beat.C:
+				e.send(": beat\n\n")
+			case <-bad:
+				e.end()
+				return
 			case <-s.drain:
 				e.send("event: goodbye\ndata: {\"spreadMs\":%d}\n\n", s.pace.spread.Milliseconds())
 				e.end()
@@ -162,17 +157,6 @@ func (s *Server) run(e *events, f following) {
 			}
 		}
 	}
-}
-
-// refused returns the error of a client that may follow no more. What else is
-// wrong, such as a database that is away, is no reason to send it off.
-func (s *Server) refused(f following) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err := f.again(ctx); flyball.CodeOf(err) == flyball.Unauthenticated {
-		return err
-	}
-	return nil
 }
 
 // A gate counts the streams that are open, and turns away those that are too

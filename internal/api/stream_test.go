@@ -330,7 +330,7 @@ func TestAReaderThatStallsHoldsUpNobodyAndIsCutOff(t *testing.T) {
 	t.Parallel()
 	small := withHTTP(func(s *http.Server) {
 		s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-			c.(*net.TCPConn).SetWriteBuffer(4 << 10) // so that a little is enough to fill it
+			c.(interface{ NetConn() net.Conn }).NetConn().(*net.TCPConn).SetWriteBuffer(4 << 10) // so that a little is enough to fill it
 			return ctx
 		}
 	})

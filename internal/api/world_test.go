@@ -6,6 +6,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/flyballdev/flyball/internal/rollout"
+	"github.com/flyballdev/flyball/internal/store"
 )
 
 // The names in a furnished house.
@@ -69,6 +72,11 @@ func furnish(h *house) {
 	h.must("create_metric", fields{"key": "shop.errors", "type": "rate", "better": "lower", "reason": "a test"})
 	h.must("create_metric", fields{"key": "shop.sales", "type": "rate", "better": "higher", "reason": "a test"})
 	h.must("start_rollout", plan(fast))
+	h.must("create_webhook", fields{"key": "ops", "kind": "generic", "url": "http://127.0.0.1:1/hush-path", "secret": "hush-hush-hush-hush", "flags": []string{"shop.*"}, "reason": "a test"})
+	err := h.db.Update(h.t.Context(), func(tx *store.Tx) error { return tx.QueueDelivery("ops", 1, time.Now()) })
+	if err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 var half = fields{"split": fields{"weights": []fields{{"variant": "new", "ppm": 500_000}, {"variant": "old", "ppm": 500_000}}}}
@@ -161,8 +169,15 @@ func useCases(h *house) map[string]useCase {
 			want: map[string]any{"window": "10m", "version": 2.0}},
 		"start_rollout": {in: plan(fast).with("environment", "staging"), bumps: state{Staging: 1, Audit: 1}, action: "rollout.start",
 			want: map[string]any{"state": "running", "at": 0.0, "steps.1.hold": "5m", "alpha": 0.01, "startedBy": "user:admin"}},
+		"plan_rollout": {in: plan(fast).with("environment", "staging").with("reason", nil).with("traffic", fields{"unitsPerDay": 100_000}),
+			want: map[string]any{"ladder.#": 2.0, "ladder.0.ppm": 100_000.0, "ladder.0.guardrails.0.metric": "shop.errors", "traffic.0.from": "given", "alpha": 0.01}},
 		"list_rollouts": {in: fields{"live": true, "flag": fast}, want: map[string]any{"rollouts.#": 1.0, "rollouts.0.flag": fast}},
 		"get_rollout":   {in: fields{"id": fast}, want: map[string]any{"state": "running", "environment": "production"}},
+		"get_evidence":  {in: fields{"id": fast}, want: map[string]any{"flag": fast, "state": "running", "step": 0.0, "ppm": 100_000.0}},
+		"await_rollout": {in: fields{"id": fast, "for": "verdict", "timeout": "10ms"},
+			want: map[string]any{"done": false, "outcome": "unsure", "step": 0.0, "rollout.flag": fast}},
+		"step_back_rollout": {in: fields{"id": h.climbed(), "reason": "latency looks odd"}, bumps: state{Development: 1, Audit: 1}, action: "rollout.stepBack",
+			want: map[string]any{"state": "paused", "at": 0.0, "why": "latency looks odd", "steppedBack": true}},
 		"pause_rollout": {in: fields{"id": fast, "reason": "a test"}, bumps: audited, action: "rollout.pause",
 			want: map[string]any{"state": "paused", "why": "a test"}},
 		"resume_rollout": {in: fields{"id": fast, "reason": "a test"}, action: "rollout.resume",
@@ -182,7 +197,7 @@ func useCases(h *house) map[string]useCase {
 		"export_flagd":       {in: fields{"environment": "production"}, want: map[string]any{"skipped.#": 0.0, "document.metadata.flagSetId": "production"}},
 		"export":             {in: fields{}, want: map[string]any{"flags.#": 4.0, "flags.0.key": fast, "metrics.#": 2.0, "segments.0.key": "testers"}},
 		"apply": {in: fields{"flags": []fields{boolean("shop.new.one").with("reason", nil)}, "reason": "a test"}, bumps: everywhere, action: "apply",
-			want: map[string]any{"changed": true, "versions.development": 7.0}},
+			want: map[string]any{"changed": true, "versions.development": 10.0}},
 		"create_environment": {in: fields{"key": "test-bed", "reason": "a test"}, bumps: audited, action: "environment.create",
 			want: map[string]any{"key": "test-bed", "protected": false, "version": 1.0}},
 		"list_environments": {in: fields{}, want: map[string]any{"environments.#": 3.0, "environments.1.protected": true}},
@@ -199,12 +214,44 @@ func useCases(h *house) map[string]useCase {
 		"list_tokens": {in: fields{}, want: map[string]any{"tokens.0.name": "first admin"}},
 		"revoke_token": {in: fields{"id": h.spare(), "reason": "it leaked"}, bumps: audited, action: "token.revoke",
 			want: map[string]any{"name": "spare"}},
+		"create_webhook": {in: fields{"key": "alerts", "kind": "slack", "url": "https://hooks.slack.com/services/T/B/hush", "environments": []string{"production"}, "actions": []string{"rollout.*"}, "reason": "a test"}, bumps: audited, action: "webhook.create",
+			want: map[string]any{"key": "alerts", "host": "hooks.slack.com", "enabled": true, "signed": false, "version": 1.0, "targetSet": 1.0, "url": nil, "secret": nil}},
+		"list_webhooks": {in: fields{}, want: map[string]any{"webhooks.#": 1.0, "webhooks.0.host": "127.0.0.1:1", "webhooks.0.pending": 1.0, "webhooks.0.signed": true}},
+		"get_webhook":   {in: fields{"key": "ops"}, want: map[string]any{"flags.0": "shop.*", "kind": "generic"}},
+		"update_webhook": {in: fields{"key": "ops", "kind": "generic", "url": "http://127.0.0.1:1/another", "enabled": false, "reason": "a test"}, bumps: audited, action: "webhook.update", version: "version",
+			want: map[string]any{"enabled": false, "signed": true, "flags": nil, "version": 2.0, "targetSet": 2.0}},
+		"delete_webhook": {in: fields{"key": "ops", "reason": "the channel is closed"}, bumps: audited, action: "webhook.delete",
+			want: map[string]any{"changed": true}},
+		"test_webhook": {in: fields{"key": "ops", "reason": "a test"}, bumps: audited, action: "webhook.test",
+			want: map[string]any{"delivered": false}},
+		"list_deliveries": {in: fields{"webhook": "ops", "state": "pending"}, want: map[string]any{"deliveries.#": 1.0, "deliveries.0.seq": 1.0, "deliveries.0.attempts": 0.0}},
+		"redeliver": {in: fields{"key": "ops", "seq": 1, "reason": "the receiver is back"}, bumps: audited, action: "webhook.redeliver",
+			want: map[string]any{"state": "pending", "webhook": "ops"}},
 	}
 }
 
 // agent returns the token of the agent that the rollout's gate names.
 func (h *house) agent() string {
 	return h.token(fields{"kind": "agent", "name": "bot", "actor": "agent:bot", "onBehalfOf": "user:ann"})
+}
+
+// climbed returns the id of a rollout in development that is at its second step.
+func (h *house) climbed() string {
+	if h.risen != "" {
+		return h.risen
+	}
+	there := func(f fields) fields { return f.with("environment", "development") }
+	h.must("enable_flag", there(in(banner)))
+	h.risen = h.must("start_rollout", there(plan(banner))).read(h.t, "id").(string)
+	s, err := h.service.Situation(h.t.Context(), h.risen)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	up := rollout.Decision{Action: rollout.Advance, Step: 1, Why: "a test", Revision: s.Rollout.Revision, At: time.Now()}
+	if err := h.service.Decide(h.t.Context(), s, up, nil); err != nil {
+		h.t.Fatal(err)
+	}
+	return h.risen
 }
 
 // spare returns the id of a token that nobody uses.

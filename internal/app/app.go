@@ -20,6 +20,7 @@ import (
 	"github.com/flyballdev/flyball/internal/api"
 	"github.com/flyballdev/flyball/internal/ingest"
 	"github.com/flyballdev/flyball/internal/notify"
+	"github.com/flyballdev/flyball/internal/prometheus"
 	"github.com/flyballdev/flyball/internal/rollout"
 	"github.com/flyballdev/flyball/internal/service"
 	"github.com/flyballdev/flyball/internal/store"
@@ -30,11 +31,11 @@ import (
 type Config struct {
 	Listen        string // host:port
 	FlagdListen   string // host:port of flagd's sync protocol, by gRPC; none if empty
-	Data          string // folder of the embedded database
+	Data          string // folder of the embedded database, and of the key of secrets
 	Database      string // postgres://… in place of the embedded one
-	WebhookURL    string // is told of each change
-	WebhookSecret string // signs what it is told
-	WebhookLocal  bool   // the webhook may be at a private address
+	SecretKey     string // seals the secrets of webhooks; empty is one in Data
+	WebhookLocal  bool   // webhooks may be at private addresses
+	PrometheusURL string // is asked for the streams of rollouts; none if empty
 	Log           *slog.Logger
 }
 
@@ -96,16 +97,34 @@ func (a *App) start(ctx context.Context, c Config) error {
 	}
 	a.onStop("database", func(context.Context) error { return db.Close() })
 
+	seal, err := store.NewSeal(c.SecretKey, c.Data)
+	if err != nil {
+		return err
+	}
+	reach := notify.Public
+	if c.WebhookLocal {
+		reach = notify.Local
+	}
+	teller := notify.New(db, seal, holder(), reach)
+	teller.Fail = func(err error) { a.log.Warn("webhook not told", "error", err) }
 	receiver := ingest.NewReceiver(db)
 	runner := ingest.NewRunner(db, holder())
+	poller, err := streams(c, db, runner)
+	if err != nil {
+		return err
+	}
 	svc, err := service.New(ctx, db, service.Options{
-		Log: a.log, Judgeable: ingest.Supported, Changed: runner.Wake,
+		Log: a.log, Judgeable: func(plan flyball.RolloutPlan, metrics []flyball.Metric) error {
+			return errors.Join(ingest.Supported(plan, metrics), poller.Reaches(plan, metrics))
+		},
+		Changed: runner.Wake, Seal: seal, Tell: teller.Tell,
 		Evidence: func(ctx context.Context, id string) (flyball.Evidence, bool, error) {
 			return runner.Evidence(ctx, id, time.Now())
 		},
 		Fleet: func(ctx context.Context, environment string, head flyball.RulesetID) (flyball.Fleet, error) {
 			return runner.Fleet(ctx, environment, head, time.Now())
 		},
+		Forecast: runner.Forecast,
 	})
 	if err != nil {
 		return err
@@ -118,9 +137,11 @@ func (a *App) start(ctx context.Context, c Config) error {
 		a.log.Warn("rollout not moved", "rollout", id, "error", err)
 	}}
 	runner.OnBreach = func(string) { controller.Wake() }
+	runner.OnNews = svc.News
 	runner.Fail = func(err error) { a.log.Warn("judge interrupted", "error", err) }
+	poller.Fail = func(err error) { a.log.Warn("stream not written", "error", err) }
 	receiver.Committed = runner.Wake
-	receiver.Running = svc.RolloutRuns
+	receiver.Running, receiver.Exposed = svc.RolloutRuns, svc.Exposed
 	tally := ingest.NewTally(db)
 	tally.Fail = func(err error) { a.log.Warn("usage not written", "error", err) }
 	receiver.Heard = tally.Hear
@@ -129,14 +150,9 @@ func (a *App) start(ctx context.Context, c Config) error {
 	a.run("usage tally", tally.Run)
 	a.run("ruleset follower", svc.Follow)
 	a.run("judge", func(ctx context.Context) { runner.Run(ctx) })
+	a.run("stream poller", poller.Run)
 	a.run("rollout controller", controller.Run)
-	if c.WebhookURL != "" {
-		follower, err := webhook(c, svc, runner, a.log)
-		if err != nil {
-			return err
-		}
-		a.run("webhook", follower.Run)
-	}
+	a.run("teller", teller.Run)
 
 	handler := api.New(api.Options{Service: svc, Receiver: receiver, Log: a.log, Dashboard: dashboard.Handler()})
 	a.server = api.HTTPServer(handler)
@@ -150,7 +166,7 @@ func (a *App) start(ctx context.Context, c Config) error {
 		return err
 	})
 	go func() {
-		if err := a.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := a.server.Serve(api.Sparing(listener)); !errors.Is(err, http.ErrServerClosed) {
 			a.failed <- fmt.Errorf("serve: %w", err)
 		}
 	}()
@@ -204,24 +220,11 @@ func holder() string {
 	return fmt.Sprintf("%s/%d/%d", host, os.Getpid(), time.Now().UnixNano())
 }
 
-// webhook returns what tells the configured URL of each change. Of several
-// processes, the one that is the judge tells.
-func webhook(c Config, svc *service.Service, runner *ingest.Runner, log *slog.Logger) (*notify.Follower, error) {
-	reach := notify.Public
-	if c.WebhookLocal {
-		reach = notify.Local
+// streams returns what asks Prometheus for the streams of rollouts.
+func streams(c Config, db *store.DB, runner *ingest.Runner) (*ingest.Poller, error) {
+	if c.PrometheusURL == "" {
+		return ingest.NewPoller(db, runner, nil), nil
 	}
-	f := &notify.Follower{
-		URL: c.WebhookURL, Secret: c.WebhookSecret, Client: notify.NewClient(reach),
-		Load: svc.Told, Save: svc.SetTold,
-		Source: func(ctx context.Context, after int64, limit int) ([]flyball.AuditEntry, error) {
-			if _, ok := runner.Fence(); !ok {
-				return nil, nil
-			}
-			found, err := svc.ListAudit(service.AsController(ctx), service.ListAudit{After: after, Limit: limit})
-			return found.Entries, err
-		},
-		Fail: func(err error) { log.Warn("webhook not told", "error", err) },
-	}
-	return f, f.Validate()
+	client, err := prometheus.New(c.PrometheusURL)
+	return ingest.NewPoller(db, runner, client), err
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -185,8 +186,11 @@ func TestAChangeReachesAnApplicationAndOutlivesTheServer(t *testing.T) {
 // seconds; nobody tells the controller.
 func TestABadRolloutIsTakenBack(t *testing.T) {
 	onBoth(t, func(t *testing.T, c app.Config) {
+		c.WebhookLocal = true
 		a := start(t, c)
 		ann := person{t, a.URL, a.AdminToken}
+		pager := listen(t)
+		ann.do("POST", "/api/v1/webhooks", map[string]any{"key": "pager", "kind": "generic", "url": pager.URL, "actions": []string{"rollout.abort"}, "reason": "a test"})
 		sdk := ann.stage()
 		ann.do("POST", "/api/v1/metrics", map[string]any{"key": "shop.errors", "type": "rate", "better": "lower", "analysis": "request", "reason": "a test"})
 		p, client := program(t, provider.Options{Server: a.URL, Token: sdk, Service: "shop"})
@@ -223,6 +227,16 @@ func TestABadRolloutIsTakenBack(t *testing.T) {
 		audit := ann.do("GET", "/api/v1/audit?limit=1&subject="+key, nil)["entries"].([]any)[0].(map[string]any)
 		if audit["action"] != "rollout.abort" || audit["evidence"] == nil {
 			t.Errorf("the newest audit entry is %v", audit)
+		}
+		message := pager.next(t).body["message"].(string)
+		for _, part := range []string{
+			key + " in production: rollout ABORTED\nEverybody is on the control, \"off\"; 20 % of all units had \"on\", at step 1 of 2. Exposed so far: ",
+			"\nshop.errors is breached; ", " % with the treatment, ", " % with the control; estimate × ", "; e-value ", " that prove harm; from ",
+			"\nBy system:rollout-controller: guardrail breached: ", "flyball rollout start " + key,
+		} {
+			if !strings.Contains(message, part) {
+				t.Errorf("people are told %q, which lacks %q", message, part)
+			}
 		}
 	})
 }

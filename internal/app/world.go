@@ -24,12 +24,7 @@ func (w *world) Running(ctx context.Context) ([]string, error) {
 	if _, ok := w.runner.Fence(); !ok {
 		return nil, nil
 	}
-	live, err := w.service.ListRollouts(service.AsController(ctx), service.ListRollouts{Live: true, Limit: 1000})
-	ids := make([]string, len(live.Rollouts))
-	for i, r := range live.Rollouts {
-		ids[i] = r.ID
-	}
-	return ids, err
+	return w.service.LiveRollouts(ctx)
 }
 
 // Situation reads a rollout and all that is known of it.

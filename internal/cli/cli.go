@@ -96,7 +96,7 @@ func (p *program) root() *cobra.Command {
 			p.addRow(root, o)
 		}
 	}
-	noun(root, "rollout").AddCommand(p.watchCommand())
+	noun(root, "rollout").AddCommand(p.watchCommand(), p.awaitCommand())
 	noun(root, "flag").AddCommand(p.exportFlagdCommand())
 	noun(root, "change").AddCommand(p.applyChangeCommand())
 	root.AddCommand(p.serveCommand(), p.demoCommand(), p.backtestCommand(), p.applyCommand(), p.exportCommand(), p.scanCommand())

@@ -59,9 +59,12 @@ func (p *program) request(ctx context.Context, method, target string, body io.Re
 	if p.token == "" {
 		return nil, errors.New("no token: set FLYBALL_TOKEN, or give --token; the server printed one at its first start")
 	}
+	if !strings.HasPrefix(p.server, "http://") && !strings.HasPrefix(p.server, "https://") {
+		return nil, p.noAddress()
+	}
 	r, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
-		return nil, usage{fmt.Errorf("--server: %w", err)}
+		return nil, p.noAddress()
 	}
 	r.Header.Set("Authorization", "Bearer "+p.token)
 	r.Header.Set("Content-Type", "application/json")
@@ -84,6 +87,10 @@ func (p *program) request(ctx context.Context, method, target string, body io.Re
 	problem := &api.Problem{Status: answer.StatusCode, Detail: answer.Status}
 	json.Unmarshal(content, problem)
 	return nil, problem
+}
+
+func (p *program) noAddress() error {
+	return usage{fmt.Errorf("--server: %q is no address such as http://127.0.0.1:8080", p.server)}
 }
 
 // parseVersions reads the versions that a change made, by environment.

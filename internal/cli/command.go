@@ -27,14 +27,14 @@ func (p *program) addRow(root *cobra.Command, o api.Operation) {
 		parent, verb = noun(root, n), v
 	}
 	c := &cobra.Command{
-		Use:     strings.TrimSpace(verb + " " + strings.ToUpper(strings.Join(o.Args, " "))),
+		Use:     strings.TrimSpace(verb + " " + takes(o)),
 		Short:   strings.TrimSuffix(o.Summary, "."),
 		Example: "  flyball " + strings.TrimSpace(o.Command+" "+o.Example),
 		Args: func(c *cobra.Command, args []string) error {
-			if len(args) != len(o.Args) {
-				return usage{fmt.Errorf("\"%s\" takes %s\nsee \"%s --help\"", c.CommandPath(), position(o.Args), c.CommandPath())}
+			if n := len(args) - len(o.Args); n == 0 || n == 1 && o.Maybe != "" {
+				return nil
 			}
-			return nil
+			return usage{fmt.Errorf("\"%s\" takes %s\nsee \"%s --help\"", c.CommandPath(), position(o), c.CommandPath())}
 		},
 		ValidArgsFunction: p.completeArg(o),
 	}
@@ -58,6 +58,8 @@ func (p *program) addRow(root *cobra.Command, o api.Operation) {
 	var wait waiting
 	if o.Changes() {
 		addManners(f)
+	}
+	if o.Changes() && !o.Still {
 		wait.flags(f)
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -77,16 +79,26 @@ func (p *program) addRow(root *cobra.Command, o api.Operation) {
 		if err := p.answer(o, answer); err != nil {
 			return err
 		}
+		p.tellMore(o, fields, answer)
 		return p.waitForFleet(c.Context(), wait, made)
 	}
 	parent.AddCommand(c)
 }
 
-func position(args []string) string {
-	if len(args) == 0 {
+func position(o api.Operation) string {
+	if takes(o) == "" {
 		return "no argument"
 	}
-	return strings.ToUpper(strings.Join(args, " "))
+	return takes(o)
+}
+
+// takes names what a command takes by position.
+func takes(o api.Operation) string {
+	args := strings.ToUpper(strings.Join(o.Args, " "))
+	if o.Maybe != "" {
+		args += " [" + strings.ToUpper(o.Maybe) + "]"
+	}
+	return strings.TrimSpace(args)
 }
 
 // fieldNames are the fields that are flags, in the order of the input's type.
@@ -120,7 +132,7 @@ func addFlag(f *pflag.FlagSet, name string, s *huma.Schema, required bool) {
 		about += " (required)"
 	}
 	if len(s.Examples) > 0 {
-		about += fmt.Sprintf(", such as %v", s.Examples[0])
+		about += ", such as " + example(s.Examples[0])
 	}
 	about = strings.TrimPrefix(strings.TrimSpace(strings.ReplaceAll(about, "`", "'")), ", ")
 	switch flag := kebab(name); s.Type {
@@ -141,6 +153,17 @@ func addFlag(f *pflag.FlagSet, name string, s *huma.Schema, required bool) {
 	default:
 		f.StringP(flag, shorthands[name], "", about+" (YAML)")
 	}
+}
+
+// example writes a value as a flag takes it.
+func example(v any) string {
+	if list, ok := v.([]string); ok {
+		return strings.Join(list, ",")
+	}
+	if text, ok := v.(string); ok {
+		return text
+	}
+	return inWords(v)
 }
 
 // words are what a field may be, if it is one of a few.
@@ -188,8 +211,18 @@ func (p *program) fields(o api.Operation, f *pflag.FlagSet, file string, args []
 		}
 		fields[name] = v
 	}
-	for i, name := range o.Args {
+	for i, name := range append(slices.Clip(o.Args), o.Maybe)[:len(args)] {
+		if v, ok := fields[name]; ok && v != args[i] {
+			return nil, usage{fmt.Errorf("%s: %s: the file says %v and the command %q", file, name, v, args[i])}
+		}
 		fields[name] = args[i]
+		if o.Schema().Properties[name].Type == huma.TypeInteger {
+			n, err := strconv.ParseInt(args[i], 10, 64)
+			if err != nil {
+				return nil, usage{fmt.Errorf("%s: %q is not a whole number", strings.ToUpper(name), args[i])}
+			}
+			fields[name] = n
+		}
 	}
 	return fields, nil
 }
@@ -235,14 +268,14 @@ func fromYAML(content []byte, into any) error {
 
 // completeArg offers the keys that a command's first argument can be.
 func (p *program) completeArg(o api.Operation) cobra.CompletionFunc {
-	list := map[string]string{"flag": "flags", "rule": "flags", "segment": "segments", "metric": "metrics", "environment": "environments", "team": "teams", "token": "tokens"}
+	list := map[string]string{"flag": "flags", "rule": "flags", "segment": "segments", "metric": "metrics", "environment": "environments", "team": "teams", "token": "tokens", "webhook": "webhooks"}
 	n, verb, _ := strings.Cut(o.Command, " ")
 	switch {
 	case n == "evaluate":
 		return p.completeKeys("list_flags", "flags")
 	case n == "rollout" && len(o.Args) > 0 && o.Args[0] == "id":
 		return p.completeKeys("list_rollouts", "rollouts")
-	case verb == "create" || list[n] == "" || len(o.Args) == 0:
+	case verb == "create" || list[n] == "" || takes(o) == "":
 		return cobra.NoFileCompletions
 	}
 	return p.completeKeys("list_"+list[n], list[n])

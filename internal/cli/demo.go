@@ -86,7 +86,7 @@ func (p *program) demo(ctx context.Context, listen string, leave bool) (err erro
 	defer os.RemoveAll(dir)
 	a, err := startDemoServer(ctx, app.Config{Listen: listen, Data: dir, Log: slog.New(slog.NewTextHandler(p.err, &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	if err != nil {
-		return err
+		return interrupted(ctx, err)
 	}
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), showTime+stopTime+time.Hour*24*365)
 	defer cancel()
@@ -117,11 +117,11 @@ func (p *program) demo(ctx context.Context, listen string, leave bool) (err erro
 	return show.verdict()
 }
 
-// interrupted tells a person who pressed Ctrl-C nothing of the errors that
-// that makes.
+// interrupted tells a person who pressed Ctrl-C that much, and nothing of the
+// errors that that makes.
 func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return exit(exitError)
+		return errors.New("interrupted before the end: server and shop are stopped, and nothing is left behind")
 	}
 	return err
 }

@@ -128,7 +128,7 @@ func inFiles(err error, dir string, files map[string]any) error {
 				key = fmt.Sprint(all[i].(map[string]any)["key"])
 			}
 		}
-		return filepath.Join(dir, noun, key+".yaml") + ": " + field[len(m[0]):]
+		return strings.TrimSuffix(filepath.Join(dir, noun, key+".yaml")+": "+field[len(m[0]):], ": ")
 	}
 	for i, e := range problem.Errors {
 		problem.Detail = strings.ReplaceAll(problem.Detail, e.Field, name(e.Field))
@@ -206,10 +206,10 @@ func (p *program) printEdits(edits []flyball.Edit) {
 			b, hadB := before[path]
 			a, hasA := after[path]
 			if hadB && (!hasA || a != b) {
-				fmt.Fprintln(p.out, p.paint(red, "  - "+path+": "+b))
+				fmt.Fprintln(p.out, p.paint(red, "  - "+plain(path+": "+b)))
 			}
 			if hasA && (!hadB || a != b) {
-				fmt.Fprintln(p.out, p.paint(green, "  + "+path+": "+a))
+				fmt.Fprintln(p.out, p.paint(green, "  + "+plain(path+": "+a)))
 			}
 		}
 	}

@@ -32,6 +32,9 @@ func (p *program) printFleets(answer json.RawMessage) error {
 		} else if f.Instances > 0 {
 			count = p.paint(green, count)
 		}
+		if f.Remote > 0 {
+			count += fmt.Sprintf(", and %d without a ruleset", f.Remote)
+		}
 		fmt.Fprintf(p.out, "%s  %s\n", p.paint(bold, f.Environment), count)
 		if len(f.Services) > 0 {
 			p.printServices(f.Services)
@@ -47,7 +50,11 @@ func (p *program) printServices(all []flyball.ServiceFleet) {
 	t := p.newTable()
 	t.AppendHeader(table.Row{"SERVICE", "CONVERGED", "ERRORS", "RULESETS", "PROGRAM VERSIONS"})
 	for _, s := range all {
-		t.AppendRow(table.Row{s.Service, fmt.Sprintf("%d of %d", s.Converged, s.Instances), s.Errors, counts(s.Rulesets), counts(s.Versions)})
+		rulesets := counts(s.Rulesets)
+		if s.Remote > 0 {
+			rulesets = strings.TrimPrefix(fmt.Sprintf("%s, %d × none", rulesets, s.Remote), ", ")
+		}
+		t.AppendRow(table.Row{s.Service, fmt.Sprintf("%d of %d", s.Converged, s.Instances), s.Errors, rulesets, counts(s.Versions)})
 	}
 	t.Render()
 }
@@ -72,7 +79,7 @@ func laggard(i flyball.Instance) string {
 	if len(i.Errors) > 0 {
 		line += ", and cannot read: " + strings.Join(i.Errors, "; ")
 	}
-	return line
+	return plain(line)
 }
 
 // waiting says whether, for how much of the fleet and for how long a change is

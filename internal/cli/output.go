@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"sort"
 	"strings"
@@ -45,11 +46,16 @@ func (p *program) answer(o api.Operation, answer json.RawMessage) error {
 	if p.output == "json" {
 		return p.printJSON(answer)
 	}
+	answer = plainJSON(answer)
 	switch o.Name {
-	case "get_rollout":
+	case "get_rollout", "pause_rollout", "resume_rollout", "abort_rollout", "pass_gate":
 		return p.printRollout(answer)
 	case "get_change", "approve_change", "reject_change", "review_change":
 		return p.printPlanned(answer)
+	case "plan_rollout":
+		return p.printForecast(answer)
+	case "get_evidence":
+		return p.printRolloutEvidence(answer)
 	case "get_fleet", "forget_instance":
 		return p.printFleets(answer)
 	}
@@ -69,6 +75,34 @@ func (p *program) answer(o api.Operation, answer json.RawMessage) error {
 		fmt.Fprintln(p.err, p.paint(yellow, "Keep the secret: it is shown once and never again."))
 	}
 	return p.printYAML(answer)
+}
+
+// tellMore says that a list was cut short, and how to go on.
+func (p *program) tellMore(o api.Operation, fields map[string]any, answer json.RawMessage) {
+	var list struct {
+		More bool
+		Next int64
+	}
+	if p.output == "json" || o.Columns == "" || json.Unmarshal(answer, &list) != nil || !list.More {
+		return
+	}
+	onward := maps.Clone(fields)
+	if _, ok := onward["after"]; ok {
+		onward["after"] = list.Next
+	} else {
+		onward["before"] = list.Next
+	}
+	line := "flyball " + o.Command
+	for _, name := range fieldNames(o) {
+		if v, ok := onward[name]; ok {
+			text := fmt.Sprint(v)
+			if strings.ContainsAny(text, " '\"\\$`*?") {
+				text = "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+			}
+			line += " --" + kebab(name) + " " + text
+		}
+	}
+	fmt.Fprintln(p.err, p.paint(faint, "there are more: "+line))
 }
 
 func (p *program) printJSON(answer json.RawMessage) error {
@@ -232,11 +266,11 @@ func (p *program) tellProblem(problem *api.Problem) {
 		return
 	}
 	if len(problem.Errors) < 2 {
-		fmt.Fprintln(p.err, p.paint(red, "error:"), problem.Detail)
+		fmt.Fprintln(p.err, p.paint(red, "error:"), plain(problem.Detail))
 		return
 	}
 	fmt.Fprintln(p.err, p.paint(red, "error:"), len(problem.Errors), "fields to mend:")
 	for _, e := range problem.Errors {
-		fmt.Fprintf(p.err, "  %s: %s\n", p.paint(bold, e.Field), e.Message)
+		fmt.Fprintf(p.err, "  %s: %s\n", p.paint(bold, plain(e.Field)), plain(e.Message))
 	}
 }

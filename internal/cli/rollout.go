@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
 	"github.com/flyballdev/flyball"
@@ -32,7 +31,7 @@ func (p *program) printRollout(answer json.RawMessage) error {
 		fmt.Fprintf(p.out, "lease until %s\n", v.LeaseUntil.Local().Format(time.DateTime))
 	}
 	if v.Evidence != nil {
-		p.printEvidence(*v.Evidence)
+		p.printEvidence(*v.Evidence, false)
 	}
 	return nil
 }
@@ -55,33 +54,6 @@ func (p *program) ladder(r flyball.Rollout) string {
 		parts = append(parts, label)
 	}
 	return strings.Join(parts, " → ")
-}
-
-// printEvidence tells what the judge knows.
-func (p *program) printEvidence(e flyball.Evidence) {
-	fmt.Fprintf(p.out, "%s  %s\n", p.verdict(e.Verdict), e.Why)
-	t := p.newTable()
-	t.AppendHeader(table.Row{"METRIC", "VERDICT", "CONTROL", "TREATMENT", "ESTIMATE", "INTERVAL", "E / LIMIT", "ADVANCE E / LIMIT", "N"})
-	for _, m := range append(e.Guardrails, e.Success...) {
-		interval := ""
-		if m.Interval != nil {
-			interval = fmt.Sprintf("%s … %s", number(&m.Interval[0]), number(&m.Interval[1]))
-		}
-		t.AppendRow(table.Row{
-			m.Metric, p.verdict(m.Verdict), number(m.Control), number(m.Treatment), number(m.Estimate), interval,
-			fmt.Sprintf("%.3g / %.4g", m.E, m.Threshold), fmt.Sprintf("%.3g / %.4g", m.AdvanceE, m.AdvanceThreshold),
-			fmt.Sprintf("%d+%d", m.N.Control, m.N.Treatment),
-		})
-	}
-	t.Render()
-	ratio := fmt.Sprintf("units %d control, %d treatment; sample ratio: Bayes factor %.3g of %.4g", e.Units.Control, e.Units.Treatment, e.SRM.BayesFactor, e.SRM.Threshold)
-	if e.SRM.Mismatch {
-		ratio = p.paint(red, ratio+": MISMATCH")
-	}
-	fmt.Fprintln(p.out, ratio)
-	for _, b := range e.Blocks {
-		fmt.Fprintln(p.out, p.paint(yellow, "no advance: "+b))
-	}
 }
 
 func (p *program) verdict(v flyball.Verdict) string {
@@ -108,13 +80,8 @@ func (p *program) watchCommand() *cobra.Command {
 		Short: "Follow a rollout until it ends",
 		Long: "Prints each change of a rollout, named by its id or its flag's key, until it ends.\n" +
 			"Exits with 0 if it completed, 4 if it was aborted, and 5 if it was stopped or the time ran out.",
-		Example: "  flyball rollout watch payments.checkout.new-flow\n  flyball rollout watch payments.checkout.new-flow --timeout 10m -o json",
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usage{fmt.Errorf("\"%s\" takes ID\nsee \"%s --help\"", c.CommandPath(), c.CommandPath())}
-			}
-			return nil
-		},
+		Example:           "  flyball rollout watch payments.checkout.new-flow\n  flyball rollout watch payments.checkout.new-flow --timeout 10m -o json",
+		Args:              oneID,
 		ValidArgsFunction: p.completeKeys("list_rollouts", "rollouts"),
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx := c.Context()
@@ -128,6 +95,13 @@ func (p *program) watchCommand() *cobra.Command {
 	}
 	c.Flags().DurationVar(&timeout, "timeout", 0, "how long to wait at most (default: until it ends)")
 	return c
+}
+
+func oneID(c *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usage{fmt.Errorf("\"%s\" takes ID\nsee \"%s --help\"", c.CommandPath(), c.CommandPath())}
+	}
+	return nil
 }
 
 // watch prints a line each time a rollout or its verdict changes.
@@ -151,7 +125,7 @@ func (p *program) watch(ctx context.Context, id string) error {
 				body, _ := json.Marshal(v)
 				fmt.Fprintln(p.out, string(body))
 			} else {
-				fmt.Fprintln(p.out, time.Now().Format(time.TimeOnly), line)
+				fmt.Fprintln(p.out, clock(v), line)
 			}
 		}
 		switch v.State {
@@ -169,13 +143,21 @@ func (p *program) watch(ctx context.Context, id string) error {
 	}
 }
 
+// clock is when a rollout is seen, or when it ended.
+func clock(v service.RolloutView) string {
+	if v.EndedAt != nil {
+		return v.EndedAt.Local().Format(time.DateTime)
+	}
+	return time.Now().Format(time.TimeOnly)
+}
+
 func (p *program) watchLine(v service.RolloutView) string {
 	line := fmt.Sprintf("%-9s %s", p.cell("state", string(v.State)), p.ladder(v.Rollout))
 	if v.Evidence != nil && v.State.Live() {
 		line += "  " + p.verdict(v.Evidence.Verdict)
 	}
 	if v.Why != "" {
-		line += "  " + v.Why
+		line += "  " + plain(v.Why)
 	}
 	return line
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,8 @@ func (p *program) serveCommand() *cobra.Command {
 		Long: "Starts a server: API, OpenFeature remote evaluation, SDK streams, judge, controller\n" +
 			"and dashboard, on an embedded database or on PostgreSQL.\n" +
 			"Each setting is also an environment variable: --listen is FLYBALL_LISTEN.\n" +
+			"FLYBALL_SECRET_KEY seals the secrets of webhooks (32 bytes in base64); without it, a key\n" +
+			"is made in the data folder. Servers that share a database need the same one.\n" +
 			"The first start prints an admin token on standard error, once.",
 		Example: "  flyball serve\n  flyball serve --listen 0.0.0.0:8080 --data /var/lib/flyball\n  flyball serve --database postgres://flyball@db/flyball",
 		Args:    noArgs,
@@ -33,6 +36,7 @@ func (p *program) serveCommand() *cobra.Command {
 			if err := l.UnmarshalText([]byte(level)); err != nil {
 				return usage{fmt.Errorf("--log-level: %q is none of debug, info, warn, error", level)}
 			}
+			c.SecretKey = p.env("FLYBALL_SECRET_KEY") // no flag: other users of the machine see those
 			c.Log = slog.New(slog.NewTextHandler(p.err, &slog.HandlerOptions{Level: l}))
 			slog.SetDefault(c.Log)
 			return p.serve(cmd.Context(), c)
@@ -43,9 +47,8 @@ func (p *program) serveCommand() *cobra.Command {
 	f.StringVar(&c.FlagdListen, "flagd-listen", "", "an address for flagd's in-process providers (gRPC), such as 127.0.0.1:8015; none by default")
 	f.StringVar(&c.Data, "data", "./flyball-data", "the folder of the embedded database")
 	f.StringVar(&c.Database, "database", "", "a PostgreSQL database to use in its place, postgres://…")
-	f.StringVar(&c.WebhookURL, "webhook-url", "", "where each audit entry is posted, or a Slack webhook")
-	f.StringVar(&c.WebhookSecret, "webhook-secret", "", "the key that signs what the webhook is told")
-	f.BoolVar(&c.WebhookLocal, "webhook-local", false, "allow a webhook at a private address")
+	f.BoolVar(&c.WebhookLocal, "webhook-local", false, "allow webhooks at private addresses and on this machine")
+	f.StringVar(&c.PrometheusURL, "prometheus-url", "", "the Prometheus that is asked for guardrails of type stream, such as http://prometheus:9090")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	p.fromEnvironment(f)
 	return cmd
@@ -72,6 +75,7 @@ func (p *program) serve(ctx context.Context, c app.Config) error {
 	if a.AdminToken != "" {
 		fmt.Fprintln(p.err, "admin token:", a.AdminToken)
 	}
+	debug.FreeOSMemory() // the garbage of reading and compiling rulesets
 	c.Log.Info("flyball is ready", "version", flyball.ProgramVersion, "url", a.URL, "after", time.Since(start).Round(time.Millisecond))
 	if a.FlagdAddress != "" {
 		c.Log.Info("flagd's programs are served too", "address", a.FlagdAddress)

@@ -67,7 +67,7 @@ func Backtest(plan flyball.RolloutPlan, metrics []flyball.Metric, r io.Reader, o
 		plan.Steps = []flyball.Step{{PPM: flyball.PPM / 2}}
 	}
 	plan = plan.WithDefaults()
-	if err := errors.Join(plan.Validate(), Supported(plan, metrics)); err != nil {
+	if err := errors.Join(plan.Validate(), Supported(plan, metrics), refuseStreams(plan, metrics, "recorded history holds no streams: leave them out")); err != nil {
 		return 1, err
 	}
 	if o.SharePPM < 0 || o.SharePPM >= flyball.PPM {
@@ -130,7 +130,7 @@ func (b *backtest) take(h *history, rec historyRecord) error {
 		}
 	} else {
 		x := rec.Observation
-		t.observe(&observation{t: at, metric: x.Metric, flag: x.Flag, variant: x.Variant, unit: x.Unit, value: x.Value}, true)
+		t.observe(&observation{t: at, metric: x.Metric, flag: x.Flag, variant: x.Variant, unit: x.Unit, value: x.Value, attributes: attributesOf(x.Attributes)}, true)
 	}
 	t.settle()
 	b.look(false)
@@ -282,7 +282,7 @@ func (b *backtest) exit(e flyball.Evidence) int {
 // nextWindow returns when the next open window of a unit ends.
 func (t *trial) nextWindow() (at int64, ok bool) {
 	at = math.MaxInt64
-	for _, g := range t.gauges {
+	for _, g := range t.judged {
 		if g.forms.contrast == mature && g.MatureHead < len(t.entries) {
 			end := t.units[t.entries[g.MatureHead]].entry + g.windowOf() + g.grace(t) + 1
 			at, ok = min(at, max(end, t.Clock+1)), true

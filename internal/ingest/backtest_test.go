@@ -192,12 +192,12 @@ func TestWhatIsNotJudgedIsRefusedByField(t *testing.T) {
 		flyball.Metric{Key: "aov", Type: flyball.MetricRatio, Numerator: "a", Denominator: "b", Better: flyball.BetterHigher})
 	p.Guardrails = append(p.Guardrails, flyball.Guardrail{Metric: "p99"}, flyball.Guardrail{Metric: "failures", By: "route"},
 		flyball.Guardrail{Metric: "gone"}, flyball.Guardrail{Metric: "failures", Margin: flyball.Margin{Absolute: 0.01}})
-	p.Success = []flyball.Success{{Metric: "aov"}}
+	p.Success = []flyball.Success{{Metric: "aov"}, {Metric: "none"}}
 	var fields []string
 	for _, e := range flyball.Problems(Supported(p, m)) {
 		fields = append(fields, e.Field)
 	}
-	want := "guardrails[1].metric guardrails[2].by guardrails[3].metric guardrails[4].margin.absolute success[0].metric"
+	want := "guardrails[3].metric success[1].metric"
 	if got := strings.Join(fields, " "); got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}

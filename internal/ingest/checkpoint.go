@@ -10,7 +10,7 @@ import (
 
 // The form of a checkpoint. One of another version is not read: the judge then
 // begins anew, which the runner tells.
-const checkpointVersion = 1
+const checkpointVersion = 2
 
 // A judgeState is that part of a judge which is saved as JSON.
 type judgeState struct {
@@ -20,6 +20,7 @@ type judgeState struct {
 	Swept     int64              `json:"swept"`
 	Instances []*instance        `json:"instances,omitempty"`
 	Ended     []flyball.Evidence `json:"ended,omitempty"`
+	Flows     []*flow            `json:"flows,omitempty"`
 	Trials    int                `json:"trials"`
 }
 
@@ -27,7 +28,7 @@ type judgeState struct {
 func (j *Judge) Checkpoint() ([]byte, error) {
 	w := &recordWriter{}
 	w.uint(checkpointVersion)
-	head := judgeState{Seq: j.seq, Clock: j.clock, Strays: j.strays, Swept: j.swept, Instances: j.fleet.all(), Ended: j.ended, Trials: len(j.trials)}
+	head := judgeState{Seq: j.seq, Clock: j.clock, Strays: j.strays, Swept: j.swept, Instances: j.fleet.all(), Ended: j.ended, Flows: j.flows.all(), Trials: len(j.trials)}
 	if err := w.json(head); err != nil {
 		return nil, err
 	}
@@ -53,6 +54,12 @@ func Restore(checkpoint []byte) (*Judge, error) {
 	j.seq, j.clock, j.strays, j.swept, j.ended = head.Seq, head.Clock, head.Strays, head.Swept, head.Ended
 	for _, i := range head.Instances {
 		j.fleet.places[place{i.Environment, i.ID}] = i
+	}
+	for _, f := range head.Flows {
+		if f.Units == nil {
+			f.Units = map[uint64]int64{}
+		}
+		j.flows.flows[place{f.Environment, f.Observation}] = f
 	}
 	for range head.Trials {
 		t, err := restoreTrial(r)
@@ -94,19 +101,17 @@ func (t *trial) save(w *recordWriter) error {
 		w.int(u.entry)
 		w.int(int64(u.stratum))
 		w.int(int64(u.cohort))
-		w.uint(uint64(u.origin) | uint64(u.latest)<<1 | flag(u.treated)<<2 | flag(u.crossed)<<3)
+		w.uint(uint64(u.origin) | uint64(u.latest)<<1 | flag(u.treated)<<2 | flag(u.crossed)<<3 | flag(u.heard)<<4)
 	}
 	for i := range t.slots {
-		s := &t.slots[i]
-		if *s == (slot{}) {
-			w.uint(0)
-			continue
-		}
-		w.uint(uint64(s.flags) + 1)
-		w.float(s.sum)
-		w.int(int64(s.n))
-		w.int(int64(s.warm))
-		w.int(int64(s.counts))
+		w.slot(&t.slots[i])
+	}
+	w.uint(uint64(len(t.parts)))
+	for i := range t.parts {
+		p := &t.parts[i]
+		w.uint(uint64(p.unit))
+		w.uint(uint64(p.gauge))
+		w.slot(&p.slot)
 	}
 	w.uint(uint64(len(t.aliases)))
 	for _, a := range t.aliases {
@@ -126,9 +131,31 @@ func (t *trial) save(w *recordWriter) error {
 			w.string(h.unit)
 			w.float(h.value)
 			w.int(h.until)
+			w.attributes(h.attributes)
 		}
 	}
 	return nil
+}
+
+func (w *recordWriter) slot(s *slot) {
+	if *s == (slot{}) {
+		w.uint(0)
+		return
+	}
+	w.uint(uint64(s.flags) + 1)
+	w.float(s.sum)
+	w.float(s.per)
+	w.int(int64(s.n))
+	w.int(int64(s.warm))
+	w.int(int64(s.counts))
+}
+
+func (r *recordReader) slot() slot {
+	n := r.uint()
+	if n == 0 {
+		return slot{}
+	}
+	return slot{flags: uint8(n - 1), sum: r.float(), per: r.float(), n: int32(r.int()), warm: int32(r.int()), counts: int32(r.int())}
 }
 
 func restoreTrial(r *recordReader) (*trial, error) {
@@ -136,8 +163,8 @@ func restoreTrial(r *recordReader) (*trial, error) {
 	if err := r.json(&t.trialState); err != nil {
 		return nil, err
 	}
-	if n := len(t.Entry.Rollout.Guardrails) + len(t.Entry.Rollout.Success); n != len(t.Gauges) {
-		return nil, fmt.Errorf("rollout %s has %d metrics and the state of %d", t.Entry.Rollout.ID, n, len(t.Gauges))
+	if n := len(t.Entry.Rollout.Guardrails) + len(t.Entry.Rollout.Success); n != len(t.Gauges)+len(t.Streams) {
+		return nil, fmt.Errorf("rollout %s has %d metrics and the state of %d", t.Entry.Rollout.ID, n, len(t.Gauges)+len(t.Streams))
 	}
 	t.prepare()
 	t.units = make([]unit, r.count(6))
@@ -146,14 +173,26 @@ func restoreTrial(r *recordReader) (*trial, error) {
 		bits := r.uint()
 		u.origin, u.latest = uint8(bits&1), uint8(bits>>1&1)
 		u.treated, u.crossed = bits>>2&1 == 1, bits>>3&1 == 1
+		u.heard = bits>>4&1 == 1
+		if int(u.cohort) < 0 || int(u.cohort) >= len(t.treated) {
+			return nil, errRecord
+		}
+		if u.treated {
+			t.treated[u.cohort]++
+		}
 		t.units[i] = u
 		t.index[u.key] = int32(i)
 	}
 	t.slots = make([]slot, len(t.units)*len(t.gauges))
 	for i := range t.slots {
-		if n := r.uint(); n > 0 {
-			t.slots[i] = slot{flags: uint8(n - 1), sum: r.float(), n: int32(r.int()), warm: int32(r.int()), counts: int32(r.int())}
+		t.slots[i] = r.slot()
+	}
+	for range r.count(3) {
+		p := part{unit: int32(r.uint()), gauge: int32(r.uint()), slot: r.slot()}
+		if int(p.unit) >= len(t.units) || p.unit < 0 {
+			return nil, errRecord
 		}
+		t.addPart(p)
 	}
 	return t, t.restoreLists(r)
 }
@@ -167,8 +206,9 @@ func (t *trial) restoreLists(r *recordReader) error {
 	for range r.count(1) {
 		t.entries = append(t.entries, int32(r.uint()))
 	}
-	for range r.count(13) {
+	for range r.count(14) {
 		h := held{observation: observation{t: r.int(), metric: r.word(), flag: r.word(), unit: r.string(), value: r.float()}, until: r.int()}
+		h.attributes = r.attributes()
 		t.heldBy[h.unit] = append(t.heldBy[h.unit], len(t.held))
 		t.held = append(t.held, h)
 		t.heldLive++

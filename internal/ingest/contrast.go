@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"math"
-	"slices"
 
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/stats"
@@ -14,6 +13,7 @@ import (
 // several steps are never added up, and no unit decides two of them.
 type comparison struct {
 	Strata [][2]stats.Moments `json:"strata,omitempty"`
+	Ratios [][2]stats.Pairs   `json:"ratios,omitempty"` // in their place where units have two sums
 
 	// The cap on extreme values, and the control mean that scales the test, are
 	// learnt from the first control units and then stay.
@@ -39,7 +39,14 @@ type warmValue struct {
 	X       float64 `json:"x"`
 }
 
-func (c *comparison) begin() { c.Strata = make([][2]stats.Moments, 1) }
+// begin makes the first stratum: of ratios, where the gauge compares those.
+func (c *comparison) begin(ratios bool) {
+	if ratios {
+		c.Ratios = make([][2]stats.Pairs, 1)
+	} else {
+		c.Strata = make([][2]stats.Moments, 1)
+	}
+}
 
 // step begins a stratum.
 func (c *comparison) step(t *trial) {
@@ -47,7 +54,11 @@ func (c *comparison) step(t *trial) {
 	if c.Difference.V > 0 {
 		c.AtStep = 1 / c.Difference.V
 	}
-	if !t.Recorded && len(c.Strata) < maxStrata {
+	switch {
+	case t.Recorded || c.strata() == maxStrata:
+	case c.Ratios != nil:
+		c.Ratios = append(c.Ratios, [2]stats.Pairs{})
+	default:
 		c.Strata = append(c.Strata, [2]stats.Moments{})
 	}
 }
@@ -77,10 +88,15 @@ func (c *comparison) add(g *gauge, arm int, x float64) (warm int32) {
 			warm = int32(len(c.Warm))
 		}
 	}
-	if arm == control && c.controlUnits() >= stats.WarmUpUnits {
+	c.freezeDue(g, arm)
+	return warm
+}
+
+// freezeDue learns the cap and the control mean as soon as there are units enough.
+func (c *comparison) freezeDue(g *gauge, arm int) {
+	if !c.Frozen && arm == control && c.all(control).n >= stats.WarmUpUnits {
 		c.freeze(g)
 	}
-	return warm
 }
 
 // replace tells that a unit's value changed.
@@ -96,22 +112,55 @@ func (g *gauge) learnsCap() bool {
 	return g.metric.Type == flyball.MetricMean && g.metric.Cap == 0
 }
 
-func (c *comparison) controlUnits() (n float64) {
-	for i := range c.Strata {
-		n += c.Strata[i][control].N
+// A level is what a comparison knows of an arm.
+type level struct {
+	n    float64 // units
+	sum  float64 // of their values; of ratios, of the numerators
+	mean float64 // of ratios, the ratio of the sums
+}
+
+func (c *comparison) strata() int { return max(len(c.Strata), len(c.Ratios)) }
+
+// of returns what a stratum holds of an arm.
+func (c *comparison) of(stratum, arm int) level {
+	if c.Ratios != nil {
+		p := c.Ratios[stratum][arm]
+		return level{p.N, p.X, p.Ratio().Value}
 	}
-	return n
+	m := c.Strata[stratum][arm]
+	return level{m.N, m.Sum, m.Mean()}
+}
+
+// all returns what all strata together hold of an arm. Raw sums over steps serve
+// reports and scales; no verdict rests on them.
+func (c *comparison) all(arm int) level {
+	if c.Ratios != nil {
+		var all stats.Pairs
+		for i := range c.Ratios {
+			all.Merge(c.Ratios[i][arm])
+		}
+		return level{all.N, all.X, all.Ratio().Value}
+	}
+	var all stats.Moments
+	for i := range c.Strata {
+		all.Merge(c.Strata[i][arm])
+	}
+	return level{all.N, all.Sum, all.Mean()}
+}
+
+// contrast compares the arms of a stratum.
+func (c *comparison) contrast(stratum int, m stats.Margin) stats.Contrast {
+	if c.Ratios != nil {
+		return m.RatioContrast(c.Ratios[stratum][treatment], c.Ratios[stratum][control])
+	}
+	return m.Contrast(c.Strata[stratum][treatment], c.Strata[stratum][control])
 }
 
 func (c *comparison) controlMean() float64 {
 	if c.Frozen {
 		return c.Mean
 	}
-	var all stats.Moments
-	for i := range c.Strata {
-		all.Merge(c.Strata[i][control])
-	}
-	return all.Mean()
+	return c.all(control).mean
 }
 
 // freeze learns the cap, counts what came before anew under it, and keeps the
@@ -124,8 +173,7 @@ func (c *comparison) freeze(g *gauge) {
 				values = append(values, w.X)
 			}
 		}
-		slices.Sort(values)
-		c.Cap = values[int(math.Ceil(stats.CapQuantile*float64(len(values))))-1]
+		c.Cap = stats.CapOf(values)
 		for i := range c.Strata {
 			c.Strata[i] = [2]stats.Moments{}
 		}
@@ -147,14 +195,13 @@ func (c *comparison) draw(g *gauge, t *trial) {
 	mean := c.controlMean()
 	advance, within := g.advanceMargin(t, mean)
 	var breaker, show, plain []stats.Contrast
-	for i := range c.Strata {
-		tr, co := c.Strata[i][treatment], c.Strata[i][control]
-		if !g.enough(tr, co) {
+	for i := range c.strata() {
+		if !g.enough(c.of(i, treatment), c.of(i, control)) {
 			continue
 		}
-		breaker = append(breaker, g.margin.Contrast(tr, co))
-		show = append(show, advance.Contrast(tr, co).Negate())
-		plain = append(plain, stats.Margin{}.Contrast(tr, co))
+		breaker = append(breaker, c.contrast(i, g.margin))
+		show = append(show, c.contrast(i, advance).Negate())
+		plain = append(plain, c.contrast(i, stats.Margin{}))
 	}
 	c.Difference = stats.Pool(plain...)
 	c.Judged = c.Difference.V > 0
@@ -172,14 +219,17 @@ func (c *comparison) draw(g *gauge, t *trial) {
 }
 
 // enough says whether a stratum holds enough for the central limit theorem.
-func (g *gauge) enough(tr, co stats.Moments) bool {
-	if tr.N < stats.MinUnits || co.N < stats.MinUnits {
+func (g *gauge) enough(tr, co level) bool {
+	if tr.n < stats.MinUnits || co.n < stats.MinUnits {
 		return false
 	}
 	if g.metric.Type != flyball.MetricRate {
 		return true
 	}
-	return tr.Sum >= stats.MinEventsInArm && co.Sum >= stats.MinEventsInArm && tr.Sum+co.Sum >= stats.MinEvents
+	if g.forms.contrast != mature && !g.Zeros {
+		return false // without trials there is no rate
+	}
+	return tr.sum >= stats.MinEventsInArm && co.sum >= stats.MinEventsInArm && tr.sum+co.sum >= stats.MinEvents
 }
 
 // advanceMargin returns the margin that an advance must show, and the one that
@@ -209,8 +259,12 @@ func (g *gauge) compare(t *trial, d datum, x float64) {
 	if d.unit < 0 {
 		return
 	}
-	u, s := &t.units[d.unit], t.slot(d.unit, d.gauge)
+	u, s := &t.units[d.unit], t.slot(d.unit, g)
 	if int(u.stratum) != t.Stratum+1 || int(u.cohort) < t.at() {
+		return
+	}
+	if g.forms.ratio {
+		g.compareRatio(t, d, x)
 		return
 	}
 	if g.forms.contrast == running {
@@ -225,7 +279,7 @@ func (g *gauge) compare(t *trial, d datum, x float64) {
 		}
 		return
 	}
-	if s.flags&slotEntered == 0 && d.o.t >= u.entry-earliest.Microseconds() && d.o.t <= u.entry+g.windowOf() {
+	if s.flags&slotEntered == 0 && g.inWindow(u, d.o.t) {
 		s.sum += x
 		s.n++
 	}
@@ -235,8 +289,7 @@ func (g *gauge) compare(t *trial, d datum, x float64) {
 // whether there was an event. Of a mean of which more is better, such as
 // revenue, it is the sum, nothing being 0; of one of which less is better, such
 // as latency, it is the unit's own mean, and a unit without a value has none.
-func (t *trial) mature(i int) {
-	g := t.gauges[i]
+func (g *gauge) mature(t *trial) {
 	if g.forms.contrast != mature {
 		return
 	}
@@ -244,12 +297,19 @@ func (t *trial) mature(i int) {
 	for g.MatureHead < len(t.entries) && t.units[t.entries[g.MatureHead]].entry < open {
 		n := t.entries[g.MatureHead]
 		g.MatureHead++
-		u, s := &t.units[n], t.slot(n, i)
+		u, s := &t.units[n], t.known(n, g)
+		if s == nil { // of a route, say, that the unit never took
+			s = &slot{}
+		}
 		if int(u.cohort) < t.at() || s.flags&slotEntered != 0 {
 			continue
 		}
+		s.flags |= slotEntered
 		x := s.sum
 		switch {
+		case g.forms.ratio:
+			g.addRatio(t.arm(u), s)
+			continue
 		case g.metric.Type == flyball.MetricRate:
 			x = min(x, 1)
 		case !g.margin.HigherIsBetter:
@@ -258,7 +318,6 @@ func (t *trial) mature(i int) {
 			}
 			x /= float64(s.n)
 		}
-		s.flags |= slotEntered
 		g.Compared.add(g, t.arm(u), x)
 	}
 }

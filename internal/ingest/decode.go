@@ -5,9 +5,12 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
-	"math"
+	"runtime"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/flyballdev/flyball"
 )
@@ -37,29 +40,41 @@ func (l Limits) withDefaults() Limits {
 // "identity") or compressed ("gzip"). It reads no more than the limits allow
 // and answers [flyball.TooLarge] beyond them, and [flyball.Invalid] for what is
 // no batch. Fields it does not know are skipped, so that a newer SDK is not
-// refused. An item that cannot be read becomes one that its Validate refuses:
-// a bad item does not spoil the others.
+// refused. A bad item does not spoil the others: one that cannot be read is
+// empty in its place, and misread says why.
 //
 // The ratio binds only what inflates to more than could have been sent plain:
 // telemetry repeats itself, and honest batches often shrink thirtyfold.
-func DecodeBatch(r io.Reader, encoding string, limits Limits) (flyball.TelemetryBatch, error) {
+//
+// A batch is read whole and then decoded in a place of [decoding], so that a slow
+// sender keeps no place, and telemetry leaves a core, and memory, to all else.
+func DecodeBatch(r io.Reader, encoding string, limits Limits) (batch flyball.TelemetryBatch, misread []flyball.Rejected, err error) {
 	l := limits.withDefaults()
+	plain := encoding == "" || encoding == "identity"
+	if !plain && encoding != "gzip" {
+		return flyball.TelemetryBatch{}, nil, flyball.FieldErrorf("Content-Encoding", "%.32q is not supported: send the batch plain or as gzip", encoding)
+	}
+	sent := buffers.Get().(*bytes.Buffer)
+	defer func() { sent.Reset(); buffers.Put(sent) }()
+	if err := fill(sent, r, l.Bytes); err != nil {
+		return flyball.TelemetryBatch{}, nil, err
+	}
+	decoding <- struct{}{}
+	defer func() { <-decoding }()
+	if plain {
+		return parseBatch(sent.Bytes())
+	}
 	buf := buffers.Get().(*bytes.Buffer)
 	defer func() { buf.Reset(); buffers.Put(buf) }()
-	var err error
-	switch encoding {
-	case "", "identity":
-		err = fill(buf, r, l.Bytes, "the batch")
-	case "gzip":
-		err = inflate(buf, r, l)
-	default:
-		err = flyball.FieldErrorf("Content-Encoding", "%.32q is not supported: send the batch plain or as gzip", encoding)
-	}
-	if err != nil {
-		return flyball.TelemetryBatch{}, err
+	if err := inflate(buf, sent, l); err != nil {
+		return flyball.TelemetryBatch{}, nil, err
 	}
 	return parseBatch(buf.Bytes())
 }
+
+// decoding has a place for each batch that may be decoded at once: half of the
+// cores.
+var decoding = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 
 var (
 	buffers   = sync.Pool{New: func() any { return new(bytes.Buffer) }}
@@ -67,10 +82,10 @@ var (
 )
 
 // fill reads all of r into buf, or refuses it.
-func fill(buf *bytes.Buffer, r io.Reader, most int64, what string) error {
+func fill(buf *bytes.Buffer, r io.Reader, most int64) error {
 	n, err := buf.ReadFrom(io.LimitReader(r, most+1))
 	if n > most {
-		return flyball.Errorf(flyball.TooLarge, "%s has more than %d bytes: send less at a time", what, most)
+		return flyball.Errorf(flyball.TooLarge, "the batch has more than %d bytes: send less at a time", most)
 	}
 	if err != nil {
 		return explainRead(err)
@@ -85,8 +100,20 @@ func explainRead(err error) error {
 	return flyball.Errorf(flyball.Invalid, "the batch could not be read to its end: %v", err)
 }
 
+// explainShape names the field that is of another type than a batch's.
+func explainShape(err error) error {
+	e, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case !ok:
+		return flyball.Errorf(flyball.Invalid, "this is no telemetry batch: %v", err)
+	case e.Field == "":
+		return flyball.Errorf(flyball.Invalid, "this is no telemetry batch: it is a JSON object, not a JSON %s", e.Value)
+	}
+	return flyball.FieldErrorf(strings.TrimPrefix(e.Field, "TelemetryBatch."), "cannot be a JSON %s", e.Value)
+}
+
 func inflate(buf *bytes.Buffer, r io.Reader, l Limits) error {
-	sent := &counter{r: r, most: l.Bytes}
+	sent := &counter{r: r}
 	z := inflaters.Get().(*gzip.Reader)
 	defer inflaters.Put(z)
 	if err := z.Reset(sent); err != nil {
@@ -112,50 +139,69 @@ func inflate(buf *bytes.Buffer, r io.Reader, l Limits) error {
 	return nil
 }
 
-// A counter counts what is read through it, and refuses to read too much.
+// A counter counts what is read through it.
 type counter struct {
-	r       io.Reader
-	n, most int64
+	r io.Reader
+	n int64
 }
 
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
-	if c.n += int64(n); c.n > c.most {
-		return 0, flyball.Errorf(flyball.TooLarge, "the batch has more than %d bytes: send less at a time", c.most)
-	}
+	c.n += int64(n)
 	return n, err
 }
 
-func parseBatch(data []byte) (flyball.TelemetryBatch, error) {
-	var b flyball.TelemetryBatch
-	strict := json.Unmarshal(data, &b)
-	if strict == nil {
-		return b, nil
+// parseBatch reads a batch, and apart from it why single items are of another
+// shape than they should be; those are empty in their places.
+func parseBatch(data []byte) (b flyball.TelemetryBatch, misread []flyball.Rejected, err error) {
+	if json.Unmarshal(data, &b) == nil {
+		return b, nil, nil
 	}
 	// Something is amiss: find out whether it is the envelope or single items.
 	var loose struct {
 		flyball.TelemetryBatch
 		Exposures    []json.RawMessage `json:"exposures"`
 		Observations []json.RawMessage `json:"observations"`
+		Contexts     []json.RawMessage `json:"contexts"`
+		Counts       []json.RawMessage `json:"counts"`
+		UnknownFlags []json.RawMessage `json:"unknownFlags"`
 	}
 	if err := json.Unmarshal(data, &loose); err != nil {
-		return flyball.TelemetryBatch{}, flyball.Errorf(flyball.Invalid, "this is no telemetry batch: %v", err)
+		return flyball.TelemetryBatch{}, nil, explainShape(err)
 	}
 	if n := len(loose.Exposures) + len(loose.Observations); n > flyball.MaxBatchItems {
-		return flyball.TelemetryBatch{}, flyball.FieldErrorf("observations", "%d exposures and observations, at most %d a batch", n, flyball.MaxBatchItems)
+		return flyball.TelemetryBatch{}, nil, flyball.FieldErrorf("observations", "%d exposures and observations, at most %d a batch", n, flyball.MaxBatchItems)
 	}
 	b = loose.TelemetryBatch
-	b.Exposures = make([]flyball.Exposure, len(loose.Exposures))
-	for i, raw := range loose.Exposures {
-		if json.Unmarshal(raw, &b.Exposures[i]) != nil {
-			b.Exposures[i] = flyball.Exposure{}
+	b.Exposures = readItems[flyball.Exposure]("exposures", loose.Exposures, &misread)
+	b.Observations = readItems[flyball.Observation]("observations", loose.Observations, &misread)
+	b.Contexts = readItems[flyball.SampledContext]("contexts", loose.Contexts, &misread)
+	b.Counts = readItems[flyball.EvaluationCount]("counts", loose.Counts, &misread)
+	b.UnknownFlags = readItems[string]("unknownFlags", loose.UnknownFlags, &misread)
+	return b, misread, nil
+}
+
+func readItems[T any](list string, raw []json.RawMessage, misread *[]flyball.Rejected) []T {
+	if len(raw) > flyball.MaxBatchItems {
+		return make([]T, len(raw)) // the batch is refused for it
+	}
+	all := make([]T, len(raw))
+	for i := range raw {
+		if err := json.Unmarshal(raw[i], &all[i]); err != nil {
+			all[i] = *new(T)
+			*misread = append(*misread, flyball.Rejected{List: list, Index: i, Why: explainItem(err)})
 		}
 	}
-	b.Observations = make([]flyball.Observation, len(loose.Observations))
-	for i, raw := range loose.Observations {
-		if err := json.Unmarshal(raw, &b.Observations[i]); err != nil {
-			b.Observations[i].Value = math.NaN()
-		}
+	return all
+}
+
+// explainItem says what is wrong with the shape of one item.
+func explainItem(err error) string {
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return strings.TrimPrefix(fmt.Sprintf("%s: cannot be a JSON %s", e.Field, e.Value), ": ")
 	}
-	return b, nil
+	if _, ok := errors.AsType[*time.ParseError](err); ok || strings.HasPrefix(err.Error(), "Time.") {
+		return "a time is text such as \"2026-11-21T19:00:00Z\""
+	}
+	return "cannot be read: " + strings.TrimPrefix(err.Error(), "json: ")
 }

@@ -44,9 +44,10 @@ func (t *trial) evidence(now time.Time) flyball.Evidence {
 			BayesFactor: math.Exp(min(t.sampleRatio(), 690)), Threshold: 1 / stats.SampleRatioAlpha, Mismatch: t.Mismatch,
 		},
 		Crossed: t.Crossed[control] + t.Crossed[treatment], Joined: t.Joined, Unjoined: t.Unjoined,
+		Late: t.Late, Untrusted: t.Untrusted, UnitMinutes: t.unitMinutes(now),
 	}
-	for _, h := range t.held { // what has waited too long, though nothing came that told the trial so
-		if !h.done && h.until < micros(now) {
+	for i := range t.held { // what has waited too long, though nothing came that told the trial so
+		if h := &t.held[i]; h.until < micros(now) && t.waits(h) {
 			e.Unjoined++
 		}
 	}
@@ -54,12 +55,22 @@ func (t *trial) evidence(now time.Time) flyball.Evidence {
 		if g.success {
 			e.Success = append(e.Success, g.report(t))
 		} else {
-			e.Guardrails = append(e.Guardrails, g.report(t))
+			e.Guardrails = append(e.Guardrails, g.reportAll(t))
+		}
+	}
+	for _, s := range t.streams {
+		m, block := s.report(t, now)
+		e.Guardrails = append(e.Guardrails, m)
+		if block != "" {
+			e.Blocks = append(e.Blocks, block)
 		}
 	}
 	e.Lossy = t.lossy()
-	e.Blocks = t.blocks(&e)
+	e.Blocks = append(e.Blocks, t.blocks(&e)...)
 	t.verdict(&e)
+	e.Quality = t.quality(&e, now)
+	e.EnoughIn = enough(e.Guardrails)
+	e.Winner = t.winner(&e)
 	return e
 }
 
@@ -106,6 +117,8 @@ func (t *trial) lossy() string {
 		return fmt.Sprintf("%d batches of this step never arrived", t.Missing)
 	case t.Full:
 		return fmt.Sprintf("only the first %d units are counted", MaxUnits)
+	case t.Crowded:
+		return fmt.Sprintf("units and values of attributes make more than %d pairs, which are not counted", MaxParts)
 	}
 	return ""
 }
@@ -118,6 +131,9 @@ func (t *trial) blocks(e *flyball.Evidence) (all []string) {
 	}
 	if !t.Recorded && t.Entry.Rollout.Steps[t.at()].PPM == flyball.PPM {
 		return all // nobody is compared any more
+	}
+	if why := t.silent(); why != "" {
+		all = append(all, why)
 	}
 	unjoined := func(without, with int64) bool { return float64(without) > maxUnjoined*float64(with+without) }
 	if unjoined(t.StepUnjoined, t.StepJoined) && !unjoined(e.Unjoined, e.Joined) {
@@ -145,6 +161,8 @@ func (g *gauge) report(t *trial) flyball.MetricEvidence {
 		m.AdvanceMargin = g.advanceMarginShown(t)
 	}
 	switch f := &g.forms; {
+	case f.tail:
+		g.reportTail(t, &m)
 	case f.requests:
 		g.reportRequests(t, &m)
 	case f.first && !g.Compared.Judged:
@@ -153,6 +171,8 @@ func (g *gauge) report(t *trial) flyball.MetricEvidence {
 		g.reportContrast(t, &m)
 	}
 	g.judge(t, &m)
+	m.Track = g.Track.told()
+	m.EnoughIn = g.enoughIn(&m)
 	return m
 }
 
@@ -179,13 +199,21 @@ func (g *gauge) judge(t *trial, m *flyball.MetricEvidence) {
 
 // unsure says what an unsure verdict lacks; the numbers stand beside it.
 func (g *gauge) unsure(t *trial) string {
-	switch {
+	switch w := g.suspect(); {
+	case w != nil:
+		return fmt.Sprintf("%s=%s: there is evidence of harm, which must fall before an advance", g.by, w.value)
 	case !t.Recorded && t.Entry.Rollout.Steps[t.at()].PPM == flyball.PPM:
 		return "everybody has the treatment: there is no control to compare with"
 	case g.Entered == [2]stats.Moments{} && g.Totals != [2]stats.Moments{}:
 		return "what came was from public tokens or late: it is shown, and decides nothing"
+	case g.metric.Type == flyball.MetricRatio && g.Join == byRequest && g.Compared.all(control).n == 0 && g.Entered[control].N > 0:
+		return "no unit joins the observations: a ratio is one of the sums of units"
+	case g.by != "" && len(g.values) == 0 && g.Entered[control].N > 0:
+		return fmt.Sprintf("no observation of control tells its %q", g.by)
 	case g.Entered[control].N == 0 || g.Entered[treatment].N == 0:
 		return fmt.Sprintf("no observation of %q from one of the arms", g.metric.Of.Observation)
+	case g.forms.tail && !g.Tail.Window.Known:
+		return fmt.Sprintf("a quantile of %g takes %.0f observations of control", g.metric.Quantile, math.Ceil(g.Tail.MinControl()))
 	case g.forms.requests && !g.Zeros:
 		return "only events were sent: by request, trials without the event (value 0) are needed too"
 	}
@@ -195,12 +223,15 @@ func (g *gauge) unsure(t *trial) string {
 // advanceMarginShown is the margin that an advance must show: of rates a ratio,
 // of means and absolute margins a difference.
 func (g *gauge) advanceMarginShown(t *trial) float64 {
+	if g.forms.tail {
+		return 0 // until reportTail knows better
+	}
 	if g.forms.first || g.forms.requests {
 		return g.stepRatios(t)[t.next()]
 	}
 	m, _ := g.advanceMargin(t, g.Compared.controlMean())
 	switch {
-	case m.Absolute > 0 || g.metric.Type == flyball.MetricMean && m.Relative == 0:
+	case m.Absolute > 0 || g.metric.Type != flyball.MetricRate && m.Relative == 0:
 		return m.Absolute
 	default:
 		return m.Ratio()
@@ -238,34 +269,30 @@ func ratio(m *flyball.MetricEvidence, r stats.RateRatio, alpha float64) {
 }
 
 func (g *gauge) reportContrast(t *trial, m *flyball.MetricEvidence) {
-	var c, tr stats.Moments
-	for i := range g.Compared.Strata {
-		c.Merge(g.Compared.Strata[i][control])
-		tr.Merge(g.Compared.Strata[i][treatment])
-	}
-	m.N = flyball.Arms{Control: int64(c.N), Treatment: int64(tr.N)}
+	c, tr := g.Compared.all(control), g.Compared.all(treatment)
+	m.N = flyball.Arms{Control: int64(c.n), Treatment: int64(tr.n)}
 	if g.forms.pairAll || g.forms.pairUnit {
 		m.N = flyball.Arms{Control: int64(g.Entered[control].N), Treatment: int64(g.Entered[treatment].N)}
 	}
-	if c.N == 0 || tr.N == 0 {
+	if c.n == 0 || tr.n == 0 {
 		return
 	}
-	mean, d := c.Mean(), stats.Margin{}.Contrast(tr, c)
+	mean, theta := c.mean, tr.mean-c.mean
 	if g.Compared.Judged {
-		d = g.Compared.Difference
+		theta = g.Compared.Difference.Theta
 	}
-	m.Control, m.Treatment = pointer(mean), pointer(mean+d.Theta)
-	i, ok := d.Interval(g.margin.Tau(mean), t.Entry.Rollout.Alpha)
+	m.Control, m.Treatment = pointer(mean), pointer(mean+theta)
+	i, ok := g.Compared.Difference.Interval(g.margin.Tau(mean), t.Entry.Rollout.Alpha)
 	ok = ok && g.Compared.Judged
 	if g.metric.Type != flyball.MetricRate {
-		m.Estimate = &d.Theta
+		m.Estimate = &theta
 		if ok {
 			m.Interval = &[2]float64{i.Low, i.High}
 		}
 		return
 	}
 	if mean > 0 {
-		m.Estimate = pointer(1 + d.Theta/mean)
+		m.Estimate = pointer(1 + theta/mean)
 		if ok {
 			m.Interval = &[2]float64{max(0, 1+i.Low/mean), 1 + i.High/mean}
 		}

@@ -56,7 +56,7 @@ func (f *fleet) note(environment string, r *record, clock int64) (missing int64)
 		i.Seq = r.seq
 	}
 	i.Instance = flyball.Instance{
-		InstanceInfo: r.instance, Environment: environment, Applied: r.applied, LastSeen: fromMicros(clock), Errors: r.errors, Gone: r.leaving,
+		InstanceInfo: r.instance, Environment: environment, Applied: cmp.Or(r.applied, i.Applied), LastSeen: fromMicros(clock), Errors: r.errors, Gone: r.leaving,
 	}
 	i.Changed = true
 	return missing
@@ -105,7 +105,8 @@ func (f *fleet) seen(environment string, since time.Time) (all []flyball.Instanc
 const maxBehind = 100
 
 // fleetOf holds instances against the ruleset in force. One that has errors in
-// it has not converged, though it has the number.
+// it has not converged, though it has the number. One that never told a ruleset
+// holds none: nobody waits for it.
 func fleetOf(environment string, instances []flyball.Instance, head flyball.RulesetID) flyball.Fleet {
 	f := flyball.Fleet{Environment: environment, Head: head}
 	services := make(map[string]*flyball.ServiceFleet)
@@ -118,10 +119,15 @@ func fleetOf(environment string, instances []flyball.Instance, head flyball.Rule
 			s = &flyball.ServiceFleet{Service: i.Service, Rulesets: map[string]int{}, Versions: map[string]int{}}
 			services[i.Service] = s
 		}
+		s.Versions[i.Version]++
+		if i.Applied == nil {
+			f.Remote++
+			s.Remote++
+			continue
+		}
 		f.Instances++
 		s.Instances++
 		s.Rulesets[fmt.Sprintf("%d.%d", i.Applied.Epoch, i.Applied.Version)]++
-		s.Versions[i.Version]++
 		if len(i.Errors) > 0 {
 			s.Errors++
 		}

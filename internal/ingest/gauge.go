@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"strings"
-	"time"
 
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/stats"
@@ -18,6 +17,10 @@ import (
 //	                  absolute or higher is better, a contrast of unit outcomes
 //	rate by request   first events of units, and all requests tempered by their
 //	                  design effect; all requests alone where no unit joins them
+//	quantile by unit  first exceedances of units
+//	quantile by       first exceedances, and all exceedances tempered by their
+//	request           design effect; all alone where no unit joins them
+//	ratio             a contrast of the sums of units
 //	mean by unit      a contrast of unit values, and a paired bet on each unit's
 //	                  first observation of a step
 //	mean by request   paired bets, on first observations and on all, tempered;
@@ -30,18 +33,25 @@ type gauge struct {
 	margin  stats.Margin
 	success bool
 	alpha   float64
-	unable  string // why it is not judged
+	id      int      // its place among the gauges of its trial
+	by      string   // an attribute, each value of which has a gauge of its own
+	values  []*gauge // in the order of their first appearance in control
+	value   string   // of such a gauge
+	unable  string   // why it is not judged
 	forms   forms
 }
 
 // forms are the tests that a gauge runs.
 type forms struct {
-	first    bool   // labels of units' first events
-	requests bool   // labels of all trials, by judging window
-	pairUnit bool   // paired bet on first observations
-	pairAll  bool   // paired bet on all observations
-	contrast intake // what the contrast takes in
-	breaks   bool   // whether the contrast is a breaker too
+	first      bool   // labels of units' first events
+	requests   bool   // labels of all trials, by judging window
+	pairUnit   bool   // paired bet on first observations
+	pairAll    bool   // paired bet on all observations
+	tail       bool   // labels of all observations beyond a quantile, by judging window
+	tailBreaks bool   // whether those are a breaker; else they only show health
+	contrast   intake // what the contrast takes in
+	breaks     bool   // whether the contrast is a breaker too
+	ratio      bool   // whether it compares two sums of each unit
 }
 
 // An intake says when a value enters a contrast.
@@ -81,6 +91,8 @@ type gaugeState struct {
 	Window        window                 `json:"window,omitzero"`
 	Zeros         bool                   `json:"zeros,omitempty"` // a trial without the event was seen
 
+	Tail stats.Exceedance `json:"tail,omitzero"`
+
 	PairUnit stats.PairedBet `json:"pairUnit,omitzero"`
 	PairAll  stats.PairedBet `json:"pairAll,omitzero"`
 	UnitPair block           `json:"unitPair,omitzero"`
@@ -94,10 +106,15 @@ type gaugeState struct {
 	Compared   comparison `json:"compared,omitzero"`
 	MatureHead int        `json:"matureHead"` // entries before it are mature
 
+	Values []valueState `json:"values,omitempty"` // of the attribute that it is judged by
+	Others [2]int64     `json:"others"`           // observations with another value, or none
+
 	E         float64 `json:"e"`
 	TrippedAt int64   `json:"trippedAt,omitempty"`
 	HealthyAt int64   `json:"healthyAt,omitempty"`
 	Healthy   bool    `json:"healthy,omitempty"`
+
+	Track track `json:"track,omitzero"` // of the evidence of this step
 }
 
 func newGauge(m flyball.Metric, margin flyball.Margin, success bool, alpha float64) *gauge {
@@ -108,16 +125,7 @@ func newGauge(m flyball.Metric, margin flyball.Margin, success bool, alpha float
 
 // begin makes the state that a gauge starts with.
 func (g *gauge) begin(t *trial) {
-	plan := t.Entry.Rollout.RolloutPlan
-	horizon := time.Duration(0)
-	for _, s := range plan.Steps {
-		horizon += s.Hold.Std()
-	}
-	steps := len(plan.Steps)
-	if t.Final {
-		steps = 1
-	}
-	schedule := stats.NewSchedule(steps, horizon)
+	plan, schedule := t.Entry.Rollout.RolloutPlan, t.schedule()
 	g.gaugeState = &gaugeState{RiskBy: make([]int64, len(plan.Steps)+1)}
 	g.First, g.Requests = stats.NewLabels(g.margin, schedule), stats.NewLabels(g.margin, schedule)
 	g.PairUnit = stats.NewPairedBet(g.margin, g.metric.Cap, schedule)
@@ -126,7 +134,8 @@ func (g *gauge) begin(t *trial) {
 		g.FirstShown = append(g.FirstShown, stats.NewNonInferiority(r))
 		g.RequestsShown = append(g.RequestsShown, stats.NewNonInferiority(r))
 	}
-	g.Compared.begin()
+	g.beginTail(t, schedule)
+	g.Compared.begin(g.ratios())
 	if requestUnit(plan.Unit) {
 		g.Join = byRequest
 	}
@@ -153,13 +162,16 @@ func (g *gauge) choose(t *trial) {
 	m, units, requests := g.metric, g.Join != byRequest, g.metric.Analysis == flyball.AnalysisRequest
 	f := forms{contrast: mature}
 	switch {
-	case !units:
+	case !units && m.Type != flyball.MetricRatio:
 		f.contrast = each
 	case requests:
 		f.contrast = running
 	}
+	f.ratio = g.ratios()
 	switch {
-	case g.success:
+	case m.Type == flyball.MetricQuantile:
+		f = forms{tail: true, first: units && !g.success, tailBreaks: requests || !units}
+	case g.success, m.Type == flyball.MetricRatio:
 		f.breaks = true
 	case m.Type == flyball.MetricRate && g.margin.Absolute > 0:
 		f.breaks = true
@@ -181,6 +193,14 @@ func (g *gauge) choose(t *trial) {
 		f.pairUnit, f.breaks = true, true
 	}
 	g.forms = f
+	limit := min(1/g.alpha, stats.MaxValue)
+	if (f.first || f.requests) && (f.first && f.requests || f.breaks || f.tailBreaks) {
+		limit *= 2 // half of alpha for each
+	}
+	g.First.Limit, g.Requests.Limit = limit, limit
+	if f.tail {
+		g.Tail.Limit = limit
+	}
 }
 
 // stepRatios returns the rate ratios that must be excluded before each step of

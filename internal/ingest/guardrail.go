@@ -13,7 +13,6 @@ import (
 type datum struct {
 	arm    int
 	unit   int32
-	gauge  int
 	o      *observation
 	weighs bool
 }
@@ -26,7 +25,7 @@ func (g *gauge) count(t *trial, d datum) {
 	}
 	if g.metric.Type == flyball.MetricRate {
 		x = min(1, math.Ceil(max(x, 0)))
-	} else if g.metric.Cap > 0 {
+	} else if g.metric.Cap > 0 && g.metric.Type != flyball.MetricQuantile { // a cut tail has no quantile
 		x = min(x, g.metric.Cap)
 	}
 	g.Totals[d.arm].Add(x)
@@ -38,15 +37,25 @@ func (g *gauge) count(t *trial, d datum) {
 		if d.unit < 0 {
 			g.Join = byRequest
 		}
+		if g.Compared.Ratios != nil && !g.ratios() { // no unit has sums
+			g.Compared.Ratios = nil
+			g.Compared.begin(false)
+		}
 		g.choose(t)
 	}
 	g.Entered[d.arm].Add(x)
-	if g.metric.Type == flyball.MetricRate {
+	switch g.metric.Type {
+	case flyball.MetricRate:
 		g.countRate(t, d, x)
-	} else {
+	case flyball.MetricQuantile:
+		g.countQuantile(t, d, x)
+	case flyball.MetricMean:
 		g.countMean(t, d, x)
 	}
 	g.compare(t, d, x)
+	if g.by != "" {
+		g.divide(t, d)
+	}
 }
 
 // repeat notes that a unit had one more event, or observation.
@@ -68,10 +77,14 @@ func (g *gauge) countRate(t *trial, d datum, x float64) {
 	if x == 0 || d.unit < 0 {
 		return
 	}
-	s := t.slot(d.unit, d.gauge)
-	g.repeat(s)
-	u := &t.units[d.unit]
-	if !g.forms.first || s.flags&(slotHad|slotLeft) != 0 || d.o.t > u.first+g.windowOf() {
+	g.repeat(t.slot(d.unit, g))
+	g.firstEvent(t, d)
+}
+
+// firstEvent counts the event of a unit, if it is its first.
+func (g *gauge) firstEvent(t *trial, d datum) {
+	s, u := t.slot(d.unit, g), &t.units[d.unit]
+	if !g.forms.first || s.flags&slotHad != 0 || int(d.unit) < g.RiskHead || d.o.t > u.first+g.windowOf() {
 		return
 	}
 	s.flags |= slotHad
@@ -97,7 +110,7 @@ func (g *gauge) countMean(t *trial, d datum, x float64) {
 	if d.unit < 0 {
 		return
 	}
-	s, u := t.slot(d.unit, d.gauge), &t.units[d.unit]
+	s, u := t.slot(d.unit, g), &t.units[d.unit]
 	g.repeat(s)
 	if g.forms.pairUnit && s.flags&slotSeen == 0 && int(u.stratum) == t.Stratum+1 {
 		s.flags |= slotSeen
@@ -124,9 +137,14 @@ func (g *gauge) grace(t *trial) int64 {
 	return min(10*time.Second, g.metric.Window.Std()/10).Microseconds()
 }
 
+// labelled says whether units have first events.
+func (g *gauge) labelled() bool {
+	return g.metric.Type == flyball.MetricRate || g.metric.Type == flyball.MetricQuantile
+}
+
 // atRisk counts a new unit among those that can have a first event.
 func (g *gauge) atRisk(t *trial, u *unit) {
-	if g.metric.Type != flyball.MetricRate {
+	if !g.labelled() {
 		return
 	}
 	arm := t.arm(u)
@@ -139,12 +157,16 @@ func (g *gauge) atRisk(t *trial, u *unit) {
 	}
 }
 
-// noRisk takes a unit out of those that can have a first event.
-func (g *gauge) noRisk(t *trial, u *unit, s *slot) {
-	if g.metric.Type != flyball.MetricRate || s.flags&(slotHad|slotLeft) != 0 {
+// noRisk takes a unit out of those that can have a first event, unless it was
+// out of them before.
+func (g *gauge) noRisk(t *trial, i int32) {
+	if !g.labelled() || int(i) < g.RiskHead {
 		return
 	}
-	s.flags |= slotLeft
+	if s := t.known(i, g); s != nil && s.flags&slotHad != 0 {
+		return
+	}
+	u := &t.units[i]
 	g.RiskBy[u.cohort]--
 	if t.arm(u) == treatment {
 		g.Risk.Leave(1, 0)
@@ -154,14 +176,15 @@ func (g *gauge) noRisk(t *trial, u *unit, s *slot) {
 }
 
 // leave takes units out of the risk set whose window has ended.
-func (t *trial) leave(i int) {
-	g := t.gauges[i]
-	if g.metric.Type != flyball.MetricRate || g.metric.Analysis == flyball.AnalysisRequest {
+func (g *gauge) leave(t *trial) {
+	if !g.labelled() || g.metric.Analysis == flyball.AnalysisRequest {
 		return
 	}
 	open := t.Clock - g.windowOf() - g.grace(t)
 	for g.RiskHead < len(t.units) && t.units[g.RiskHead].first < open {
-		g.noRisk(t, &t.units[g.RiskHead], t.slot(int32(g.RiskHead), i))
+		if !t.units[g.RiskHead].crossed { // who crossed has left already
+			g.noRisk(t, int32(g.RiskHead))
+		}
 		g.RiskHead++
 	}
 }
@@ -180,11 +203,15 @@ func (g *gauge) step(t *trial, before int) {
 		g.RequestsShown[i].Step()
 	}
 	g.Compared.step(t)
+	if g.forms.tail {
+		g.Tail.Step(now)
+	}
 	if t.Recorded {
 		return
 	}
+	g.Track = track{}
 	g.MatureHead = 0
-	if g.metric.Type == flyball.MetricRate {
+	if g.labelled() {
 		at := t.at()
 		for c := min(before, at) + 1; c <= max(before, at); c++ {
 			if at > before {
@@ -207,6 +234,7 @@ func (g *gauge) settle(t *trial) {
 	if g.Healthy && g.HealthyAt == 0 {
 		g.HealthyAt = t.Clock
 	}
+	g.track(t)
 }
 
 // check looks whether a breaker has tripped. What tripped stays as it was at
@@ -215,7 +243,11 @@ func (g *gauge) check(t *trial) {
 	if g.TrippedAt != 0 {
 		return
 	}
-	g.E = slices.Max(g.evidence())
+	if g.by != "" {
+		g.sumUp()
+		return
+	}
+	g.E = slices.Max(g.evidence(t))
 	if g.E >= 1/g.alpha {
 		g.TrippedAt = t.Clock
 	}
@@ -223,7 +255,7 @@ func (g *gauge) check(t *trial) {
 
 // evidence returns the e-value of each form that may trip, weighed by its part
 // of alpha; never none.
-func (g *gauge) evidence() []float64 {
+func (g *gauge) evidence(t *trial) []float64 {
 	all := make([]float64, 0, 2)
 	f := &g.forms
 	if f.first {
@@ -231,6 +263,11 @@ func (g *gauge) evidence() []float64 {
 	}
 	if f.requests {
 		all = append(all, g.Requests.E())
+	}
+	if f.tail && g.success {
+		all = append(all, math.Exp(min(g.tailShown(t).LogE(), 690)))
+	} else if f.tail && f.tailBreaks {
+		all = append(all, g.Tail.E())
 	}
 	if f.pairUnit {
 		all = append(all, g.PairUnit.E())
@@ -254,7 +291,7 @@ func (g *gauge) shown(t *trial) bool {
 	if g.success {
 		return g.TrippedAt != 0
 	}
-	if g.TrippedAt != 0 {
+	if g.TrippedAt != 0 || g.suspect() != nil || g.by != "" && len(g.values) == 0 {
 		return false
 	}
 	e, fresh := g.advance(t)
@@ -273,7 +310,9 @@ func (t *trial) advanceAlpha() float64 {
 // that shows more, at half.
 func (g *gauge) advance(t *trial) (e float64, fresh bool) {
 	var all []stats.NonInferiority
-	if g.forms.first {
+	if g.forms.tail {
+		all = append(all, g.tailShown(t).NonInferiority)
+	} else if g.forms.first {
 		all = append(all, g.FirstShown[t.next()])
 	}
 	if g.forms.requests {

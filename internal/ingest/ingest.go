@@ -23,6 +23,9 @@ const (
 	// MaxUnits is how many units of one rollout the judge can tell apart. Units
 	// beyond are not counted, and make the evidence lossy.
 	MaxUnits = 500_000
+	// MaxParts is how many units of one rollout are told apart by the value of an
+	// attribute, a unit counted once for each guardrail and value.
+	MaxParts = 1_000_000
 	// MaxWaiting is how many observations of one rollout may wait for their
 	// unit's exposure.
 	MaxWaiting = 100_000

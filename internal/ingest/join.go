@@ -16,6 +16,7 @@ type unit struct {
 	latest  uint8 // the arm of its latest exposure
 	treated bool  // seen in treatment
 	crossed bool  // seen in the other arm without a step that explains it
+	heard   bool  // had an outcome
 }
 
 // An alias is a targeting key that moves with others.
@@ -27,6 +28,7 @@ type alias struct {
 // A slot is what a gauge knows of a unit.
 type slot struct {
 	sum    float64 // of the observations in the unit's window of this stratum
+	per    float64 // of a ratio: of the observations that are its denominator
 	n      int32   // of them
 	warm   int32   // place among the values from which a cap is learnt, counted from 1
 	counts int32   // events, or observations of a mean, in the whole rollout
@@ -35,12 +37,9 @@ type slot struct {
 
 const (
 	slotHad     = 1 << iota // had its first event
-	slotLeft                // can have no first event any more
 	slotSeen                // gave its first observation of this stratum
 	slotEntered             // is in the moments of this stratum
 )
-
-func (t *trial) slot(u int32, g int) *slot { return &t.slots[int(u)*len(t.gauges)+g] }
 
 // A held observation waits for its unit's exposure.
 type held struct {
@@ -66,12 +65,14 @@ func (t *trial) expose(x *exposure) {
 		}
 	}
 	u := &t.units[i]
+	sooner := x.t < u.first
 	u.first = min(u.first, x.t)
 	if !u.crossed {
 		if expected := t.armAt(u, x.step); arm == expected {
 			u.latest = uint8(arm)
 			if arm == treatment && !u.treated {
 				u.treated = true
+				t.treated[u.cohort]++
 				t.Units[control]--
 				t.Units[treatment]++
 			}
@@ -82,7 +83,7 @@ func (t *trial) expose(x *exposure) {
 	if !u.crossed && (t.Recorded || x.step == t.at()) && int(u.stratum) != t.Stratum+1 {
 		t.enter(i, x.t)
 	}
-	if !known {
+	if !known || sooner {
 		t.resume(x.unit)
 	}
 }
@@ -129,10 +130,13 @@ func (t *trial) found(key string, x *exposure, arm int) int32 {
 		t.slots = append(t.slots, slot{})
 	}
 	t.index[key] = i
+	if arm == treatment {
+		t.treated[t.units[i].cohort]++
+	}
 	t.Units[arm]++
 	t.FirstSeen[step][arm]++
-	for g := range t.gauges {
-		t.gauges[g].atRisk(t, &t.units[i])
+	for _, g := range t.judged {
+		g.atRisk(t, &t.units[i])
 	}
 	return i
 }
@@ -174,9 +178,10 @@ func (t *trial) cohort(x *exposure, step, arm int) int16 {
 func (t *trial) enter(i int32, at int64) {
 	u := &t.units[i]
 	u.entry, u.stratum = at, int32(t.Stratum+1)
-	for g := range t.gauges {
-		s := t.slot(i, g)
-		s.sum, s.n, s.warm, s.flags = 0, 0, 0, s.flags&^(slotSeen|slotEntered)
+	for _, g := range t.judged {
+		if s := t.known(i, g); s != nil {
+			s.sum, s.per, s.n, s.warm, s.flags = 0, 0, 0, 0, s.flags&^(slotSeen|slotEntered)
+		}
 	}
 	t.entries = append(t.entries, i)
 	t.StepUnits[t.arm(u)]++
@@ -188,8 +193,8 @@ func (t *trial) cross(i int32) {
 	u := &t.units[i]
 	u.crossed = true
 	t.Crossed[u.origin]++
-	for g := range t.gauges {
-		t.gauges[g].noRisk(t, u, t.slot(i, g))
+	for _, g := range t.judged {
+		g.noRisk(t, i)
 	}
 }
 
@@ -209,33 +214,51 @@ func (t *trial) observe(o *observation, trusted bool) {
 		}
 		t.noteJoined(arm, o, trusted)
 		for _, g := range t.byMetric[o.metric] {
-			t.gauges[g].count(t, datum{arm: arm, unit: -1, gauge: g, o: o, weighs: t.weighs(o, trusted)})
+			t.gauges[g].count(t, datum{arm: arm, unit: -1, o: o, weighs: t.weighs(o, trusted)})
 		}
 		return
 	}
-	if !trusted {
-		return
-	}
-	if t.heldLive >= MaxWaiting {
+	if trusted && !t.hold(o, t.Clock+waitForExposure.Microseconds()) {
 		t.unjoined()
-		return
+	}
+}
+
+// hold lets an observation wait for an exposure, if there is room.
+func (t *trial) hold(o *observation, until int64) bool {
+	if t.heldLive >= MaxWaiting {
+		return false
 	}
 	t.heldBy[o.unit] = append(t.heldBy[o.unit], t.heldBase+len(t.held))
-	t.held = append(t.held, held{observation: *o, until: t.Clock + waitForExposure.Microseconds()})
+	t.held = append(t.held, held{observation: *o, until: until})
 	t.heldLive++
+	return true
+}
+
+// waits says whether what is held is of a unit without an exposure. What is not
+// came before its unit's first exposure, and counts for nothing unless an earlier
+// one is under way.
+func (t *trial) waits(h *held) bool {
+	_, known := t.index[h.unit]
+	return !h.done && !known
 }
 
 func (t *trial) join(i int32, o *observation, trusted bool) {
 	u := &t.units[i]
 	if o.t < u.first-earliest.Microseconds() {
+		if trusted {
+			t.hold(o, t.Clock+waitForExposure.Microseconds())
+		}
 		return
 	}
 	t.noteJoined(int(u.latest), o, trusted)
 	if u.crossed {
 		return
 	}
+	if trusted {
+		t.hear(u, o)
+	}
 	for _, g := range t.byMetric[o.metric] {
-		t.gauges[g].count(t, datum{arm: int(u.latest), unit: i, gauge: g, o: o, weighs: t.weighs(o, trusted)})
+		t.gauges[g].count(t, datum{arm: int(u.latest), unit: i, o: o, weighs: t.weighs(o, trusted)})
 	}
 }
 
@@ -277,7 +300,8 @@ func (t *trial) resume(key string) {
 		h := &t.held[n-t.heldBase]
 		h.done = true
 		t.heldLive--
-		t.join(i, &h.observation, true)
+		o := h.observation // which may come to wait again, and t.held grow
+		t.join(i, &o, true)
 	}
 }
 
@@ -286,7 +310,9 @@ func (t *trial) giveUp() {
 	n := 0
 	for n < len(t.held) && (t.held[n].done || t.held[n].until < t.Clock) {
 		if h := &t.held[n]; !h.done {
-			t.unjoined()
+			if t.waits(h) {
+				t.unjoined()
+			}
 			t.heldLive--
 			if rest := t.heldBy[h.unit]; len(rest) > 1 {
 				t.heldBy[h.unit] = rest[1:]

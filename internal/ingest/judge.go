@@ -21,6 +21,7 @@ type Judge struct {
 	trials []*trial           // live ones, in the order of their starts
 	ended  []flyball.Evidence // the last words on rollouts that ended, oldest first
 	fleet  fleet
+	flows  traffic
 	strays int64 // entries that could not be read
 	swept  int64 // when instances that are gone were forgotten last
 }
@@ -29,7 +30,7 @@ type Judge struct {
 const maxEnded = 100
 
 // NewJudge returns a judge that has read nothing.
-func NewJudge() *Judge { return &Judge{fleet: newFleet()} }
+func NewJudge() *Judge { return &Judge{fleet: newFleet(), flows: newTraffic()} }
 
 // Seq returns the number of the last entry that was counted.
 func (j *Judge) Seq() int64 { return j.seq }
@@ -47,12 +48,15 @@ func (j *Judge) Apply(e store.LogEntry) (breached []string) {
 		breached = j.applyRollout(e)
 	case store.KindBatch:
 		breached = j.applyBatch(e)
+	case store.KindStream:
+		breached = j.applyStream(e)
 	case store.KindGone:
 		j.fleet.declareGone(e.Environment, string(e.Body))
 	}
 	if j.clock-j.swept > sweepEvery.Microseconds() {
 		j.swept = j.clock
 		j.fleet.forget(j.clock - goneAfter.Microseconds())
+		j.flows.sweep(j.clock)
 	}
 	j.trials = slices.DeleteFunc(j.trials, func(t *trial) bool {
 		over := t.over(j.clock)
@@ -126,6 +130,7 @@ func (j *Judge) applyBatch(e store.LogEntry) (breached []string) {
 	missing := int64(0)
 	if rec.trusted {
 		missing = j.fleet.note(e.Environment, rec, j.clock)
+		j.flows.note(e.Environment, rec.observations, j.clock)
 	}
 	for _, t := range j.trials {
 		if t.Entry.Rollout.Environment != e.Environment {
@@ -177,7 +182,7 @@ func (r *record) sort() {
 	}
 	byObservation := func(a, b observation) int {
 		return cmp.Or(cmp.Compare(a.t, b.t), cmp.Compare(a.metric, b.metric), cmp.Compare(a.unit, b.unit),
-			cmp.Compare(a.variant, b.variant), cmp.Compare(a.flag, b.flag), cmp.Compare(scramble(a.value), scramble(b.value)))
+			cmp.Compare(a.variant, b.variant), cmp.Compare(a.flag, b.flag), cmp.Compare(scramble(a.value), scramble(b.value)), slices.CompareFunc(a.attributes, b.attributes, attribute.compare))
 	}
 	if !slices.IsSortedFunc(r.exposures, byExposure) {
 		slices.SortFunc(r.exposures, byExposure)

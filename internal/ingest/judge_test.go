@@ -259,7 +259,7 @@ func TestLateAndPublicEventsDecideNothing(t *testing.T) {
 	s.sendRecord(20*time.Minute, &record{instance: flyball.InstanceInfo{ID: "browser"}}, saw(20*time.Minute, in, "errors", 1),
 		exposure{t: us(20 * time.Minute), rollout: "r1", variant: "on", unit: out})
 	g := s.judge.trials[0].gauges[0]
-	if e := s.evidence(); g.Events != [2]int64{} || g.Totals[treatment].N != 2 || e.Crossed != 0 || g.E > 0.5 {
+	if e := s.evidence(); g.Events != [2]int64{} || g.Totals[treatment].N != 2 || e.Crossed != 0 || g.E > g.First.Spent {
 		t.Errorf("events %v, totals %+v, crossed %d, E %g; want totals only", g.Events, g.Totals, e.Crossed, g.E)
 	}
 }
@@ -396,7 +396,11 @@ func TestTheFleetIsToldBehindAndConverged(t *testing.T) {
 	s := newStage(t, p, m)
 	head := flyball.RulesetID{Epoch: 1, Version: 7}
 	send := func(at time.Duration, id string, version int64, leaving bool, errs ...string) {
-		s.sendRecord(at, &record{trusted: true, leaving: leaving, instance: flyball.InstanceInfo{ID: id, Service: "shop"}, applied: flyball.RulesetID{Epoch: 1, Version: version}, errors: errs})
+		r := &record{trusted: true, leaving: leaving, instance: flyball.InstanceInfo{ID: id, Service: "shop"}, errors: errs}
+		if version >= 0 {
+			r.applied = &flyball.RulesetID{Epoch: 1, Version: version}
+		}
+		s.sendRecord(at, r)
 	}
 	send(time.Second, "forgotten", 6, false)
 	send(time.Hour, "silent", 6, false)
@@ -406,16 +410,19 @@ func TestTheFleetIsToldBehindAndConverged(t *testing.T) {
 	send(time.Hour+2*time.Minute, "a", 7, false)
 	send(time.Hour+2*time.Minute, "b", 6, false)
 	send(time.Hour+2*time.Minute, "c", 7, false, "flag x: unknown operator")
+	send(time.Hour+2*time.Minute, "starting", 0, false)
+	send(time.Hour+2*time.Minute, "remote", -1, false)
+	send(time.Hour+2*time.Minute, "a", -1, false) // it told before what it runs
 	s.judge.Apply(store.LogEntry{Seq: s.judge.Seq() + 1, Kind: store.KindGone, Environment: "production", ID: "1", At: epoch.Add(time.Hour + 2*time.Minute), Body: []byte("dead")})
 	f := s.judge.Fleet("production", head, epoch.Add(time.Hour+2*time.Minute))
 	var behind []string
 	for _, i := range f.Behind {
 		behind = append(behind, i.ID)
 	}
-	if f.Instances != 4 || f.Converged != 1 || !slices.Equal(behind, []string{"b", "c", "silent"}) {
-		t.Errorf("%d of %d converged, behind are %v", f.Converged, f.Instances, behind)
+	if f.Instances != 5 || f.Converged != 1 || f.Remote != 1 || !slices.Equal(behind, []string{"b", "c", "silent", "starting"}) {
+		t.Errorf("%d of %d converged, %d remote, behind are %v", f.Converged, f.Instances, f.Remote, behind)
 	}
-	if len(f.Services) != 1 || f.Services[0].Rulesets["1.6"] != 2 || f.Services[0].Errors != 1 {
+	if len(f.Services) != 1 || f.Services[0].Remote != 1 || f.Services[0].Rulesets["1.6"] != 2 || f.Services[0].Errors != 1 {
 		t.Errorf("%+v", f.Services)
 	}
 }

@@ -3,7 +3,6 @@ package ingest
 import (
 	"context"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -29,6 +28,10 @@ type Receiver struct {
 	// Running tells whether a rollout is live in an environment; senders then
 	// send more often. Nil is never.
 	Running func(environment string) bool
+	// Exposed returns what tells of the exposures in an environment, sent by a
+	// trusted token or a public one, whether their flag is known and whether
+	// their rollout is live. Nil takes all for both.
+	Exposed func(environment string, trusted bool) func(flyball.Exposure) (known, live bool)
 	// Committed is called after each commit, so that a judge in the same process
 	// need not poll. It must not block. Nil is allowed.
 	Committed func()
@@ -67,18 +70,23 @@ func NewReceiver(db *store.DB) *Receiver {
 
 // Accept checks a batch, makes it durable and acknowledges it. trusted says
 // whether a secret token sent it; what a public one sends is shown but decides
-// nothing. Items that are no good are told in the reply and the others count.
+// nothing. Items that are no good are told in the reply and the others count;
+// misread are those that [DecodeBatch] could not read.
 //
 // Errors: [flyball.Invalid] for a bad envelope, [flyball.Overloaded] while the
 // queue is full (its detail "retryAfter" is in seconds; nothing of the batch
 // was counted), [flyball.Unavailable] if the database is down. If ctx ends
 // first the batch may be durable or not: sent again, it still counts once.
-func (r *Receiver) Accept(ctx context.Context, environment string, trusted bool, batch flyball.TelemetryBatch) (flyball.TelemetryReply, error) {
+func (r *Receiver) Accept(ctx context.Context, environment string, trusted bool, batch flyball.TelemetryBatch, misread ...flyball.Rejected) (flyball.TelemetryReply, error) {
 	now := time.Now()
 	if err := batch.Validate(); err != nil {
 		return flyball.TelemetryReply{}, err
 	}
-	rec, rejected := recordOf(batch, trusted, now)
+	var exposed exposedFunc
+	if r.Exposed != nil {
+		exposed = r.Exposed(environment, trusted)
+	}
+	rec, told := recordOf(batch, trusted, now, exposed, misread)
 	a := &arrival{done: make(chan outcome, 1), entry: store.LogEntry{
 		Kind: store.KindBatch, Environment: environment, ID: batch.Batch, Body: rec.encode(),
 	}}
@@ -94,8 +102,9 @@ func (r *Receiver) Accept(ctx context.Context, environment string, trusted bool,
 	if out.err != nil {
 		return flyball.TelemetryReply{}, out.err
 	}
-	reply := flyball.TelemetryReply{Duplicate: out.duplicate, Rejected: rejected}
+	reply := flyball.TelemetryReply{Duplicate: out.duplicate, Rejected: told.rejected}
 	if !out.duplicate {
+		reply.Unmatched = told.unmatched
 		reply.Accepted = len(rec.exposures) + len(rec.observations)
 		if r.Heard != nil {
 			r.Heard(environment, trusted, batch)
@@ -226,49 +235,4 @@ func (r *Receiver) flushAfter(environment, instance string, now time.Time) time.
 		return flushIdle
 	}
 	return min(flushSlowest, max(flushRunning, flushRunning*time.Duration(len(seen))/fullFleet))
-}
-
-// recordOf returns what is kept of a batch that arrived at now, without the
-// items that do not count, and why those do not.
-func recordOf(b flyball.TelemetryBatch, trusted bool, now time.Time) (*record, []flyball.Rejected) {
-	rec := &record{
-		trusted: trusted, leaving: b.Leaving, batch: b.Batch, seq: b.Seq, dropped: b.Dropped, instance: b.Instance, applied: b.Applied,
-		exposures: make([]exposure, 0, len(b.Exposures)), observations: make([]observation, 0, len(b.Observations)),
-	}
-	for _, e := range b.Errors[:min(len(b.Errors), 20)] {
-		rec.errors = append(rec.errors, e[:min(len(e), 300)])
-	}
-	skew := time.Duration(0)
-	if !b.SentAt.IsZero() {
-		skew = now.Sub(b.SentAt)
-	}
-	var rejected []flyball.Rejected
-	refuse := func(list string, i int, err error) {
-		rejected = append(rejected, flyball.Rejected{List: list, Index: i, Why: err.Error()})
-	}
-	for i, e := range b.Exposures {
-		if err := e.Validate(); err != nil {
-			refuse("exposures", i, err)
-		} else if t := e.T.Add(skew); !timely(t, now) {
-			refuse("exposures", i, errUntimely)
-		} else {
-			rec.exposures = append(rec.exposures, exposure{t: micros(t), rollout: e.Rollout, variant: e.Variant, unit: e.Unit, by: e.By, step: e.Step})
-		}
-	}
-	for i, o := range b.Observations {
-		if err := o.Validate(); err != nil {
-			refuse("observations", i, err)
-		} else if t := o.T.Add(skew); !timely(t, now) {
-			refuse("observations", i, errUntimely)
-		} else {
-			rec.observations = append(rec.observations, observation{t: micros(t), metric: o.Metric, flag: o.Flag, variant: o.Variant, unit: o.Unit, value: o.Value})
-		}
-	}
-	return rec, slices.Clip(rejected)
-}
-
-var errUntimely = flyball.FieldErrorf("t", "lies more than %v in the past or %v in the future, by the sender's own clock", maxAge, maxFuture)
-
-func timely(t, now time.Time) bool {
-	return t.After(now.Add(-maxAge)) && t.Before(now.Add(maxFuture))
 }

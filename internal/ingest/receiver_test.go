@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/pgtest"
 	"github.com/flyballdev/flyball/internal/store"
@@ -289,7 +291,7 @@ func TestDecodingIsBounded(t *testing.T) {
 		{"too many bad items", []byte(`{"batch":1,"observations":[` + strings.Repeat("1,", flyball.MaxBatchItems) + `1]}`), "", flyball.Invalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := DecodeBatch(bytes.NewReader(tt.body), tt.encoding, Limits{})
+			_, _, err := DecodeBatch(bytes.NewReader(tt.body), tt.encoding, Limits{})
 			if tt.want == "" && err != nil || tt.want != "" && flyball.CodeOf(err) != tt.want {
 				t.Errorf("%v, want %q", err, tt.want)
 			}
@@ -300,14 +302,33 @@ func TestDecodingIsBounded(t *testing.T) {
 func TestAnItemThatCannotBeReadSpoilsNoOther(t *testing.T) {
 	body := `{"batch":"0192-4444","seq":1,"instance":{"id":"a"},
 		"exposures":[{"t":"yesterday"},{"t":"2026-11-21T19:00:00Z","flag":"f","variant":"on","unit":"u","rollout":"r"}],
-		"observations":[{"t":"2026-11-21T19:00:00Z","metric":"m","unit":"u","value":1e999},{"t":"2026-11-21T19:00:00Z","metric":"m","unit":"u","value":"7"},7,{"t":"2026-11-21T19:00:00Z","metric":"m","unit":"u","value":7}]}`
-	b, err := DecodeBatch(strings.NewReader(body), "", Limits{})
+		"observations":[{"t":"2026-11-21T19:00:00Z","metric":"m","unit":"u","value":1e999},{"t":"2026-11-21T19:00:00Z","metric":"m","unit":"u","value":"7"},7,{"t":"2026-11-21T19:00:00Z","metric":"m","unit":"u","value":7}],
+		"contexts":[{"t":7},{"unit":"u"},{"unit":7}],
+		"counts":[{"flag":"f","variant":"on","n":3},{"flag":"f","n":"3"},"f",{"flag":"f","n":0},null],
+		"unknownFlags":["a",7,"b"]}`
+	b, misread, err := DecodeBatch(strings.NewReader(body), "", Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec, rejected := recordOf(b, true, time.Date(2026, 11, 21, 19, 0, 1, 0, time.UTC))
-	if len(rec.exposures) != 1 || len(rec.observations) != 1 || len(rejected) != 4 {
-		t.Errorf("kept %d and %d, rejected %+v", len(rec.exposures), len(rec.observations), rejected)
+	rec, told := recordOf(b, true, time.Date(2026, 11, 21, 19, 0, 1, 0, time.UTC), nil, misread)
+	if len(rec.exposures) != 1 || len(rec.observations) != 1 {
+		t.Errorf("kept %d and %d", len(rec.exposures), len(rec.observations))
+	}
+	got := map[string]string{}
+	for _, r := range told.rejected {
+		got[fmt.Sprintf("%s[%d]", r.List, r.Index)] = r.Why
+	}
+	const aTime = "a time is text such as \"2026-11-21T19:00:00Z\""
+	if diff := cmp.Diff(map[string]string{
+		"exposures[0]": aTime, "observations[0]": "value: cannot be a JSON number 1e999", "observations[1]": "value: cannot be a JSON string",
+		"observations[2]": "cannot be a JSON number", "contexts[0]": aTime, "contexts[2]": "unit: cannot be a JSON number",
+		"counts[1]": "n: cannot be a JSON string", "counts[2]": "cannot be a JSON string", "counts[3]": "n: must lie between 1 and 1000000000000",
+		"counts[4]": "flag: needs 1 to 128 bytes", "unknownFlags[1]": "cannot be a JSON number",
+	}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if len(b.Contexts) != 3 || len(b.Counts) != 5 || b.Counts[0].N != 3 || b.UnknownFlags[2] != "b" {
+		t.Errorf("the others are %+v", b)
 	}
 }
 
@@ -321,14 +342,14 @@ func FuzzDecodeBatch(f *testing.F) {
 		if gzip {
 			encoding = "gzip"
 		}
-		b, err := DecodeBatch(bytes.NewReader(body), encoding, Limits{Bytes: 1 << 16, Inflated: 1 << 18, Ratio: 20})
+		b, misread, err := DecodeBatch(bytes.NewReader(body), encoding, Limits{Bytes: 1 << 16, Inflated: 1 << 18, Ratio: 20})
 		if err != nil {
 			if c := flyball.CodeOf(err); c != flyball.Invalid && c != flyball.TooLarge {
 				t.Fatalf("code %q: %v", c, err)
 			}
 			return
 		}
-		rec, _ := recordOf(b, true, time.Date(2026, 11, 21, 19, 0, 0, 0, time.UTC))
+		rec, _ := recordOf(b, true, time.Date(2026, 11, 21, 19, 0, 0, 0, time.UTC), nil, misread)
 		back, err := decodeRecord(rec.encode())
 		if err != nil {
 			t.Fatalf("what was kept cannot be read: %v", err)
@@ -340,7 +361,7 @@ func FuzzDecodeBatch(f *testing.F) {
 }
 
 func FuzzDecodeRecord(f *testing.F) {
-	rec, _ := recordOf(batchOf("x", 412, 30), true, time.Now())
+	rec, _ := recordOf(batchOf("x", 412, 30), true, time.Now(), nil, nil)
 	f.Add(rec.encode())
 	f.Fuzz(func(t *testing.T, body []byte) {
 		j := NewJudge()
@@ -376,7 +397,7 @@ func BenchmarkDecodeBatch(b *testing.B) {
 	body, _ := json.Marshal(batchOf("x", 1, 500))
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
-		if _, err := DecodeBatch(bytes.NewReader(body), "", Limits{}); err != nil {
+		if _, _, err := DecodeBatch(bytes.NewReader(body), "", Limits{}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -20,7 +20,7 @@ type record struct {
 	seq          int64
 	dropped      flyball.Dropped
 	instance     flyball.InstanceInfo
-	applied      flyball.RulesetID
+	applied      *flyball.RulesetID // nil if none was told
 	errors       []string
 	exposures    []exposure
 	observations []observation
@@ -42,9 +42,14 @@ type observation struct {
 	variant string
 	unit    string
 	value   float64
+	// attributes stand in the order of their names
+	attributes []attribute
 }
 
-const recordVersion = 1
+// An attribute is one of an observation, its value as text.
+type attribute struct{ name, value string }
+
+const recordVersion = 2
 
 func micros(t time.Time) int64 { return t.UnixMicro() }
 
@@ -84,7 +89,7 @@ func (w *recordWriter) word(s string) {
 func (r *record) encode() []byte {
 	w := &recordWriter{buf: make([]byte, 0, 128+64*len(r.exposures)+40*len(r.observations))}
 	w.uint(recordVersion)
-	w.uint(flag(r.trusted) | flag(r.leaving)<<1)
+	w.uint(flag(r.trusted) | flag(r.leaving)<<1 | flag(r.applied == nil)<<2)
 	w.string(r.batch)
 	w.int(r.seq)
 	w.int(r.dropped.Exposures)
@@ -93,8 +98,10 @@ func (r *record) encode() []byte {
 	w.string(r.instance.Service)
 	w.string(r.instance.Version)
 	w.string(r.instance.SDK)
-	w.int(r.applied.Epoch)
-	w.int(r.applied.Version)
+	if r.applied != nil {
+		w.int(r.applied.Epoch)
+		w.int(r.applied.Version)
+	}
 	w.uint(uint64(len(r.errors)))
 	for _, e := range r.errors {
 		w.string(e)
@@ -121,8 +128,17 @@ func (r *record) encode() []byte {
 		w.word(o.variant)
 		w.string(o.unit)
 		w.float(o.value)
+		w.attributes(o.attributes)
 	}
 	return w.buf
+}
+
+func (w *recordWriter) attributes(all []attribute) {
+	w.uint(uint64(len(all)))
+	for _, a := range all {
+		w.word(a.name)
+		w.word(a.value)
+	}
 }
 
 func flag(b bool) uint64 {
@@ -197,6 +213,18 @@ func (r *recordReader) word() string {
 	return r.words[n-1]
 }
 
+func (r *recordReader) attributes() []attribute {
+	n := r.count(2)
+	if n == 0 {
+		return nil
+	}
+	all := make([]attribute, n)
+	for i := range all {
+		all[i] = attribute{name: r.word(), value: r.word()}
+	}
+	return all
+}
+
 // count reads a length of things that have at least least bytes each.
 func (r *recordReader) count(least int) int {
 	n := r.uint()
@@ -216,7 +244,9 @@ func decodeRecord(body []byte) (*record, error) {
 	rec := &record{trusted: flags&1 != 0, leaving: flags&2 != 0, batch: r.string(), seq: r.int()}
 	rec.dropped = flyball.Dropped{Exposures: r.int(), Observations: r.int()}
 	rec.instance = flyball.InstanceInfo{ID: r.string(), Service: r.string(), Version: r.string(), SDK: r.string()}
-	rec.applied = flyball.RulesetID{Epoch: r.int(), Version: r.int()}
+	if flags&4 == 0 {
+		rec.applied = &flyball.RulesetID{Epoch: r.int(), Version: r.int()}
+	}
 	for range r.count(1) {
 		rec.errors = append(rec.errors, r.string())
 	}
@@ -226,10 +256,10 @@ func decodeRecord(body []byte) (*record, error) {
 		last += r.int()
 		rec.exposures[i] = exposure{t: last, rollout: r.word(), variant: r.word(), unit: r.string(), by: r.string(), step: int(r.int())}
 	}
-	rec.observations = make([]observation, r.count(13))
+	rec.observations = make([]observation, r.count(14))
 	for i := range rec.observations {
 		last += r.int()
-		rec.observations[i] = observation{t: last, metric: r.word(), flag: r.word(), variant: r.word(), unit: r.string(), value: r.float()}
+		rec.observations[i] = observation{t: last, metric: r.word(), flag: r.word(), variant: r.word(), unit: r.string(), value: r.float(), attributes: r.attributes()}
 	}
 	if r.bad || len(r.buf) > 0 {
 		return nil, errRecord

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -25,9 +26,11 @@ const (
 	readBytes = 8 << 20
 
 	checkpointEvery = time.Second
-	// A checkpoint may take a twentieth of the time: with many units they are
-	// rarer, and a restart reads more of the log.
-	checkpointShare  = 20
+	// A checkpoint may take a hundredth of the time, since nothing else can be
+	// written meanwhile: with many units they are rarer, and a restart reads more
+	// of the log.
+	checkpointShare  = 100
+	evidenceEvery    = time.Second
 	instancesEvery   = 2 * time.Second
 	forgetInstances  = 7 * 24 * time.Hour
 	checkpointBudget = 20 * time.Second
@@ -42,6 +45,8 @@ type Runner struct {
 	holder string
 	// OnBreach is called at once when a guardrail trips; it must not block.
 	OnBreach func(rollout string)
+	// OnNews is called whenever evidence may have changed; it must not block.
+	OnNews func()
 	// Fail is told of errors; Run goes on after them.
 	Fail func(error)
 
@@ -122,15 +127,19 @@ type reign struct {
 	saved      time.Time // when the last checkpoint was complete
 	savedSeq   int64
 	cost       time.Duration // of the last checkpoint
+	told       time.Time     // when evidence was written last
+	toldSeq    int64
 	renewed    time.Time
 	instances  time.Time           // when instances were written last
+	flowsTold  time.Time           // when the traffic was written last
 	trimming   bool                // more of the log can be trimmed
 	knownEnded map[string]struct{} // whose last evidence is written
+	said       map[string]string   // the verdicts that other processes were woken for, by rollout
 }
 
 // reign judges while the lease holds.
 func (r *Runner) reign(ctx context.Context, fence int64) error {
-	g := &reign{Runner: r, fence: fence, renewed: time.Now(), saved: time.Now(), knownEnded: make(map[string]struct{})}
+	g := &reign{Runner: r, fence: fence, renewed: time.Now(), saved: time.Now(), knownEnded: make(map[string]struct{}), said: make(map[string]string)}
 	if err := g.load(ctx); err != nil {
 		return err
 	}
@@ -224,7 +233,11 @@ func (g *reign) consume(ctx context.Context) (read int, err error) {
 		entries, err = tx.Log(g.judge.Seq(), readLimit, readBytes)
 		return err
 	})
-	for _, e := range entries {
+	began := time.Now()
+	for i, e := range entries {
+		if time.Since(began) > leaseTTL/4 {
+			return i, err // the lease comes first
+		}
 		g.mu.Lock()
 		breached := g.judge.Apply(e)
 		g.mu.Unlock()
@@ -234,6 +247,9 @@ func (g *reign) consume(ctx context.Context) (read int, err error) {
 			}
 		}
 	}
+	if len(entries) > 0 && g.OnNews != nil {
+		g.OnNews()
+	}
 	return len(entries), err
 }
 
@@ -242,6 +258,9 @@ func (g *reign) upkeep(ctx context.Context, now time.Time) error {
 	due := now.Sub(g.saved) >= max(checkpointEvery, checkpointShare*g.cost)
 	if due && g.judge.Seq() > g.savedSeq {
 		return g.save(ctx, now)
+	}
+	if now.Sub(g.told) >= evidenceEvery && g.judge.Seq() > g.toldSeq {
+		return g.tell(ctx, now)
 	}
 	if now.Sub(g.renewed) < leaseTTL/4 && !g.trimming {
 		return nil
@@ -272,11 +291,14 @@ func (g *reign) save(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	evidence := g.evidence(now)
 	var instances []flyball.Instance
 	writeInstances := now.Sub(g.instances) >= instancesEvery
 	if writeInstances {
 		instances = g.judge.changedInstances()
+	}
+	flows := ""
+	if now.Sub(g.flowsTold) >= flowsTold {
+		flows, g.flowsTold = g.judge.writtenFlows(now), now
 	}
 	seq := g.judge.Seq()
 	err = g.db.Update(ctx, func(tx *store.Tx) error {
@@ -288,6 +310,11 @@ func (g *reign) save(ctx context.Context, now time.Time) error {
 		}
 		if err := tx.PutInstances(instances); err != nil {
 			return err
+		}
+		if flows != "" {
+			if err := tx.PutSetting(settingFlow, flows); err != nil {
+				return err
+			}
 		}
 		if writeInstances {
 			if err := tx.ForgetInstances(now.Add(-forgetInstances)); err != nil {
@@ -301,12 +328,11 @@ func (g *reign) save(ctx context.Context, now time.Time) error {
 		return err
 	}
 	g.savedSeq, g.renewed, g.trimming = seq, now, true
-	g.tell(ctx, evidence)
 	if writeInstances {
 		g.instances = now
 		g.judge.instancesWritten()
 	}
-	return nil
+	return g.tell(ctx, now)
 }
 
 // evidence returns that of all live rollouts, and the last of those that
@@ -325,29 +351,62 @@ func (g *reign) evidence(now time.Time) []flyball.Evidence {
 }
 
 // tell writes evidence, each rollout's by itself where one cannot be written.
-func (g *reign) tell(ctx context.Context, all []flyball.Evidence) {
+func (g *reign) tell(ctx context.Context, now time.Time) error {
+	g.told, g.toldSeq = now, g.judge.Seq()
+	all := g.evidence(now)
+	if len(all) == 0 {
+		return nil
+	}
 	put := func(some []flyball.Evidence) error {
 		return g.db.Update(ctx, func(tx *store.Tx) error {
+			if err := tx.RenewLease(LeaseName, g.fence, leaseTTL, now); err != nil {
+				return err
+			}
 			for _, e := range some {
 				if err := tx.PutEvidence(e.Rollout, e); err != nil {
 					return err
 				}
 			}
-			return nil
+			return g.wakeOthers(tx, some)
 		})
 	}
-	if len(all) > 0 && put(all) != nil {
-		for i := range all {
-			if err := put(all[i : i+1]); err != nil {
-				g.fail(ctx, err)
-			}
+	err := put(all)
+	for i := range all {
+		if err == nil || flyball.CodeOf(err) == flyball.Conflict {
+			break
+		}
+		if err := put(all[i : i+1]); err != nil {
+			g.fail(ctx, err)
 		}
 	}
+	if err != nil && flyball.CodeOf(err) == flyball.Conflict {
+		return err
+	}
+	g.renewed = now
 	for _, e := range all {
 		if !g.isLive(e.Rollout) {
 			g.knownEnded[e.Rollout] = struct{}{}
+			delete(g.said, e.Rollout)
 		}
 	}
+	return nil
+}
+
+// wakeOthers tells other processes of evidence that says something new.
+func (g *reign) wakeOthers(tx *store.Tx, all []flyball.Evidence) error {
+	news := false
+	for _, e := range all {
+		verdicts := fmt.Sprint(e.Step, e.Verdict, len(e.Quality))
+		for _, m := range e.Guardrails {
+			verdicts += " " + string(m.Verdict)
+		}
+		news = news || g.said[e.Rollout] != verdicts
+		g.said[e.Rollout] = verdicts
+	}
+	if !news {
+		return nil
+	}
+	return tx.Tell("evidence")
 }
 
 func (g *reign) isLive(rollout string) bool {
@@ -406,4 +465,37 @@ func (r *Runner) Fleet(ctx context.Context, environment string, head flyball.Rul
 		return err
 	})
 	return fleetOf(environment, all, head), err
+}
+
+// Traffic tells how much was lately observed of each metric in an environment:
+// from the judge where this process judges, else what the judge wrote last.
+func (r *Runner) Traffic(ctx context.Context, environment string, now time.Time) ([]flyball.MetricTraffic, error) {
+	r.mu.Lock()
+	if r.judge != nil {
+		defer r.mu.Unlock()
+		return r.judge.flows.told(environment, micros(now)), nil
+	}
+	r.mu.Unlock()
+	all := map[string][]flyball.MetricTraffic{}
+	err := r.db.View(ctx, func(tx *store.Tx) error {
+		text, found, err := tx.Setting(settingFlow)
+		if err != nil || !found {
+			return err
+		}
+		return json.Unmarshal([]byte(text), &all)
+	})
+	return all[environment], err
+}
+
+// writtenFlows is the traffic of every environment, for other processes.
+func (j *Judge) writtenFlows(now time.Time) string {
+	all := map[string][]flyball.MetricTraffic{}
+	for _, f := range j.flows.all() {
+		all[f.Environment] = append(all[f.Environment], f.told(micros(now)))
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		return "" // a sum that ran over: told the next time
+	}
+	return string(text)
 }

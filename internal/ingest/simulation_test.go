@@ -268,6 +268,11 @@ func TestHarmIsFoundAndHealthIsShown(t *testing.T) {
 		{"mean by unit, absolute", flyball.Metric{Type: flyball.MetricMean, Better: flyball.BetterLower, Window: minute}, flyball.Margin{Absolute: 20}, noise(rng, 100, 200)},
 		{"revenue by unit", flyball.Metric{Type: flyball.MetricMean, Better: flyball.BetterHigher, Window: minute}, flyball.Margin{Relative: 0.2}, noise(rng, 100, 50)},
 		{"mean by request", flyball.Metric{Type: flyball.MetricMean, Better: flyball.BetterLower, Analysis: flyball.AnalysisRequest}, flyball.Margin{Relative: 0.1}, noise(rng, 100, 200)},
+		{"rate by request, absolute", flyball.Metric{Type: flyball.MetricRate, Better: flyball.BetterLower, Analysis: flyball.AnalysisRequest}, flyball.Margin{Absolute: 0.03}, coin(rng, 0.1, 0.3)},
+		{"rate by unit, both", flyball.Metric{Type: flyball.MetricRate, Better: flyball.BetterLower, Window: minute}, flyball.Margin{Absolute: 0.03, Relative: 0.1}, coin(rng, 0.1, 0.3)},
+		{"p90 by unit", flyball.Metric{Type: flyball.MetricQuantile, Quantile: 0.9, Better: flyball.BetterLower, Window: minute}, flyball.Margin{Relative: 0.2}, noise(rng, 100, 200)},
+		{"p90 by request", flyball.Metric{Type: flyball.MetricQuantile, Quantile: 0.9, Better: flyball.BetterLower, Analysis: flyball.AnalysisRequest}, flyball.Margin{Absolute: 50}, noise(rng, 100, 200)},
+		{"lower quartile of throughput", flyball.Metric{Type: flyball.MetricQuantile, Quantile: 0.25, Better: flyball.BetterHigher, Analysis: flyball.AnalysisRequest}, flyball.Margin{Relative: 0.2}, noise(rng, 100, 40)},
 		{"revenue by request", flyball.Metric{Type: flyball.MetricMean, Better: flyball.BetterHigher, Analysis: flyball.AnalysisRequest, Cap: 1000}, flyball.Margin{Relative: 0.1}, noise(rng, 100, 30)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

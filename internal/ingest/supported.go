@@ -13,45 +13,27 @@ import (
 // protection it asked for. Errors are [flyball.Invalid] and name the field.
 func Supported(plan flyball.RolloutPlan, metrics []flyball.Metric) error {
 	var errs []error
-	metric := func(field, key string) (flyball.Metric, bool) {
-		i := slices.IndexFunc(metrics, func(m flyball.Metric) bool { return m.Key == key })
-		if i < 0 {
+	need := func(field, key string) {
+		if !slices.ContainsFunc(metrics, func(m flyball.Metric) bool { return m.Key == key }) {
 			errs = append(errs, flyball.FieldErrorf(field, "there is no metric %q", key))
-			return flyball.Metric{}, false
 		}
-		m := metrics[i].WithDefaults()
-		if m.Type != flyball.MetricRate && m.Type != flyball.MetricMean {
-			errs = append(errs, flyball.FieldErrorf(field, "%q is of type %s, which is not judged yet: use a rate or a mean", key, m.Type))
-			return m, false
-		}
-		return m, true
+	}
+	stream := func(key string) bool {
+		return slices.ContainsFunc(metrics, func(m flyball.Metric) bool { return m.Key == key && m.Type == flyball.MetricStream })
 	}
 	for i, g := range plan.Guardrails {
 		at := fmt.Sprintf("guardrails[%d]", i)
-		m, ok := metric(at+".metric", g.Metric)
-		if g.By != "" {
-			errs = append(errs, flyball.FieldErrorf(at+".by", "guardrails by an attribute are not judged yet: leave it out, or define a metric of its own for each value"))
-		} else if why := unsupportedGuardrail(g, m); ok && why != "" {
-			errs = append(errs, flyball.FieldErrorf(at+".margin.absolute", "%s", why))
+		if stream(g.Metric) {
+			errs = append(errs, streamErrors(at, g)...)
+			continue
 		}
+		need(at+".metric", g.Metric)
 	}
 	for i, s := range plan.Success {
-		metric(fmt.Sprintf("success[%d].metric", i), s.Metric)
+		at := fmt.Sprintf("success[%d].metric", i)
+		if need(at, s.Metric); stream(s.Metric) {
+			errs = append(errs, flyball.FieldErrorf(at, "%q is a stream, which has no control to be better than: use a metric of observations", s.Metric))
+		}
 	}
 	return errors.Join(errs...)
-}
-
-// unsupportedGuardrail says why a guardrail cannot be judged, "" if it can.
-func unsupportedGuardrail(g flyball.Guardrail, m flyball.Metric) string {
-	switch {
-	case g.By != "":
-		return "guardrails by an attribute are not judged yet"
-	case m.Type == flyball.MetricQuantile || m.Type == flyball.MetricRatio:
-		return fmt.Sprintf("metrics of type %s are not judged yet", m.Type)
-	case m.Type == flyball.MetricRate && m.Analysis == flyball.AnalysisRequest && g.Margin.Absolute > 0:
-		return "a rate by request takes a relative margin"
-	case g.Margin.Absolute > 0 && g.Margin.Relative > 0 && m.Type == flyball.MetricRate:
-		return "a rate takes a relative or an absolute margin, not both"
-	}
-	return ""
 }

@@ -20,14 +20,20 @@ const (
 type trial struct {
 	trialState
 
-	gauges   []*gauge         // the guardrails, then the success metrics
+	gauges   []*gauge         // the guardrails that compare, then the success metrics
+	judged   []*gauge         // these, and after them those of single values
+	streams  []*stream        // the guardrails that do not
 	byMetric map[string][]int // gauges by the name of the observation they judge
 
 	units   []unit // in the order of their first exposures
 	slots   []slot // what each gauge knows of each unit: len(gauges) of them a unit
+	parts   []part // and what those of single values know of the units that had one
+	partOf  map[uint64]int32
 	index   map[string]int32
 	aliases []alias // units that share another's place, since they move as one
 	entries []int32 // units exposed under the step in force, in order
+
+	treated []int64 // units that were seen in treatment, by cohort
 
 	held     []held // observations that wait for an exposure, in order
 	heldBase int    // how many came before held[0]
@@ -54,6 +60,7 @@ type trialState struct {
 	Crossed   [2]int64     `json:"crossed"`
 	FirstSeen [][2]float64 `json:"firstSeen"` // units by the step and the arm they were first seen in
 	Mismatch  bool         `json:"mismatch,omitempty"`
+	Silence   silence      `json:"silence"`
 
 	Joined       int64 `json:"joined"`
 	Unjoined     int64 `json:"unjoined"`
@@ -62,15 +69,19 @@ type trialState struct {
 	Late         int64 `json:"late,omitempty"`
 	Untrusted    int64 `json:"untrusted,omitempty"`
 
+	Spent float64 `json:"spent"` // exposure of units to the treatment, in unit-microseconds
+
 	Missing int64  `json:"missing,omitempty"` // batches of this step that never came
 	Dropped int64  `json:"dropped,omitempty"` // events that senders had no room for, in this step
 	Full    bool   `json:"full,omitempty"`    // units were not counted for want of room
+	Crowded bool   `json:"crowded,omitempty"` // nor were units by an attribute's value
 	Broken  string `json:"broken,omitempty"`  // why nothing more is judged
 
 	LagSince int64    `json:"lagSince"`
 	Lags     [2]int64 `json:"lags"` // the longest of this half minute, and of the one before
 
-	Gauges []*gaugeState `json:"gauges"`
+	Gauges  []*gaugeState  `json:"gauges"`
+	Streams []*streamState `json:"streams,omitempty"`
 }
 
 // newTrial begins to judge a rollout at the judge's time clock.
@@ -88,7 +99,9 @@ func newTrial(e flyball.RolloutRecord, clock int64) *trial {
 // prepare makes what follows from the plan, with fresh states for the gauges
 // if there are none yet.
 func (t *trial) prepare() {
+	t.treated = make([]int64, len(t.Entry.Rollout.Steps)+1)
 	t.index, t.heldBy, t.byMetric = make(map[string]int32), make(map[string][]int), make(map[string][]int)
+	t.partOf = make(map[uint64]int32)
 	fresh := len(t.Gauges) == 0
 	add := func(key string, margin flyball.Margin, success bool, alpha float64) {
 		m, ok := t.metric(key)
@@ -102,19 +115,33 @@ func (t *trial) prepare() {
 		} else {
 			g.gaugeState = t.Gauges[len(t.gauges)]
 		}
+		g.id = len(t.gauges)
 		g.choose(t)
-		t.byMetric[m.Of.Observation] = append(t.byMetric[m.Of.Observation], len(t.gauges))
+		for _, name := range names(m) {
+			t.byMetric[name] = append(t.byMetric[name], len(t.gauges))
+		}
 		t.gauges = append(t.gauges, g)
 	}
 	plan := t.Entry.Rollout.RolloutPlan
 	for _, g := range plan.Guardrails {
-		add(g.Metric, g.Margin, false, plan.Alpha/float64(len(plan.Guardrails)))
-		if why := unsupportedGuardrail(g, t.gauges[len(t.gauges)-1].metric); why != "" {
-			t.gauges[len(t.gauges)-1].unable = why
+		if m, _ := t.metric(g.Metric); m.Type == flyball.MetricStream {
+			t.addStream(m)
+			continue
 		}
+		add(g.Metric, g.Margin, false, plan.Alpha/t.compared())
+		t.gauges[len(t.gauges)-1].by = g.By
 	}
 	for _, s := range plan.Success {
 		add(s.Metric, flyball.Margin{}, true, plan.Alpha/float64(len(plan.Success)))
+	}
+	if t.Silence.Ratio == 0 {
+		t.Silence.Missing = stats.NewMissing(t.schedule())
+	}
+	t.judged = slices.Clone(t.gauges)
+	for _, g := range t.gauges {
+		for _, s := range g.Values {
+			g.reopen(t, s)
+		}
 	}
 }
 
@@ -124,6 +151,18 @@ func (t *trial) metric(key string) (flyball.Metric, bool) {
 		return flyball.Metric{Key: key, Type: flyball.MetricRate, Better: flyball.BetterLower}.WithDefaults(), false
 	}
 	return t.Entry.Metrics[i].WithDefaults(), true
+}
+
+// schedule returns how breakers of this rollout spread their mass.
+func (t *trial) schedule() stats.Schedule {
+	steps, horizon := t.Entry.Rollout.Steps, time.Duration(0)
+	for _, s := range steps {
+		horizon += s.Hold.Std()
+	}
+	if t.Final {
+		return stats.NewSchedule(1, horizon)
+	}
+	return stats.NewSchedule(len(steps), horizon)
 }
 
 // at is the step that decides the arms.
@@ -161,18 +200,22 @@ func (t *trial) advance(clock int64) {
 	if clock <= t.Clock {
 		return
 	}
+	if t.Ended == 0 {
+		t.Spent += float64(t.exposed()) * float64(clock-t.Clock)
+	}
 	t.Clock = clock
 	t.giveUp()
-	for g := range t.gauges {
-		t.leave(g)
-		t.mature(g)
+	for _, g := range t.judged {
+		g.leave(t)
+		g.mature(t)
 	}
+	t.listen()
 }
 
 // settle is called after each batch. It closes the judging windows that are
 // due, and no more often than those it draws what takes more time.
 func (t *trial) settle() {
-	for _, g := range t.gauges {
+	for _, g := range t.judged {
 		if g.unable == "" {
 			g.closeWindows(t, false)
 		}
@@ -181,9 +224,11 @@ func (t *trial) settle() {
 		return
 	}
 	t.Settled = t.Clock
-	for _, g := range t.gauges {
+	for _, g := range slices.Backward(t.judged) { // those of single values before what sums them up
 		g.settle(t)
 	}
+	t.watch()
+	t.judgeSilence()
 	if logBF := t.sampleRatio(); logBF >= logSampleRatioThreshold {
 		t.Mismatch = true
 	}
@@ -206,9 +251,14 @@ func (t *trial) change(r flyball.Rollout) {
 
 // step begins a new step; before is the one that decided the arms until now.
 func (t *trial) step(before int) {
-	for _, g := range t.gauges {
+	for _, g := range t.judged {
 		g.step(t, before)
 	}
+	for _, s := range t.streams {
+		s.step()
+	}
+	t.Silence.Since, t.Silence.Quiet = [2]int64{}, [2]int64{}
+	t.Silence.Step(t.seconds())
 	t.StepJoined, t.StepUnjoined, t.Missing, t.Dropped = 0, 0, 0, 0
 	if t.Recorded {
 		return // whoever was exposed stays as they were
@@ -235,7 +285,8 @@ func (t *trial) over(clock int64) bool { return t.Ended != 0 && clock >= t.Ended
 
 // breached says whether a guardrail has tripped.
 func (t *trial) breached() bool {
-	return slices.ContainsFunc(t.gauges, func(g *gauge) bool { return !g.success && g.TrippedAt != 0 })
+	return slices.ContainsFunc(t.gauges, func(g *gauge) bool { return !g.success && g.TrippedAt != 0 }) ||
+		slices.ContainsFunc(t.streams, func(s *stream) bool { return s.TrippedAt != 0 })
 }
 
 func (t *trial) noteLag(lag int64) {

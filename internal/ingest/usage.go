@@ -15,7 +15,6 @@ const (
 	maxUnknown    = 1_000
 	unknownMemory = 30 * 24 * time.Hour
 	maxKeyBytes   = 128
-	maxCount      = 1_000_000_000_000 // of one entry; sums of more would run over
 )
 
 // A Tally adds up what senders say of their evaluations, and writes it now and
@@ -80,7 +79,7 @@ func (t *Tally) Run(ctx context.Context) {
 func (t *Tally) add(h heard, now time.Time) {
 	for _, c := range h.batch.Counts {
 		k := usageKey{h.environment, c.Flag, c.Variant}
-		if c.N <= 0 || c.N > maxCount || c.Flag == "" || len(c.Flag) > maxKeyBytes || len(c.Variant) > maxKeyBytes {
+		if c.Validate() != nil {
 			continue
 		}
 		u := t.usage[k]

@@ -50,6 +50,9 @@ func (g *gauge) closeWindows(t *trial, step bool) {
 			g.Window = window{Opened: t.Clock}
 		}
 	}
+	if g.forms.tail && due(g.Window.Opened) {
+		g.closeTail(t, step)
+	}
 	if g.forms.pairAll && due(g.AllPair.Opened) {
 		if g.AllPair.both() {
 			g.closeAll(t)
@@ -77,6 +80,9 @@ func (g *gauge) closeRequests(t *trial) {
 		e := stats.Events{
 			Share:     float64(w.N[treatment]) / float64(w.N[treatment]+w.N[control]),
 			Treatment: w.X[treatment], Control: w.X[control], DesignEffect: g.Design,
+		}
+		if g.Join == byRequest { // what goes well of one user tells little of another
+			e.TreatmentTrials, e.ControlTrials = w.N[treatment], w.N[control]
 		}
 		g.Requests.Observe(t.seconds(), e)
 		for i := range g.RequestsShown {

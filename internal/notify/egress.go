@@ -23,8 +23,10 @@ const (
 // address at the moment of dialling, after the name was resolved, so that no
 // name can lead it to where it must not go; it follows no redirect, obeys no
 // proxy of the environment, and gives up after five seconds.
-func NewClient(reach Reach) *http.Client {
-	dialer := &net.Dialer{Timeout: 3 * time.Second, Control: func(_, address string, _ syscall.RawConn) error {
+func NewClient(reach Reach) *http.Client { return newClient(reach, net.DefaultResolver) }
+
+func newClient(reach Reach, names *net.Resolver) *http.Client {
+	dialer := &net.Dialer{Timeout: 3 * time.Second, Resolver: names, Control: func(_, address string, _ syscall.RawConn) error {
 		return reach.check(address)
 	}}
 	return &http.Client{
@@ -32,7 +34,7 @@ func NewClient(reach Reach) *http.Client {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			DialContext: dialer.DialContext, TLSHandshakeTimeout: 3 * time.Second,
-			MaxIdleConns: 4, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 64 << 10,
+			MaxIdleConns: 16, MaxIdleConnsPerHost: 1, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 64 << 10,
 		},
 	}
 }
@@ -77,7 +79,7 @@ var (
 		"100.100.100.200/32", "168.63.129.16/32", // metadata of Alibaba Cloud and of Azure
 		"fe80::/10", "fec0::/10", "ff00::/8", "::/128",
 		"fd00:ec2::254/128", "fd20:ce::254/128", // metadata of AWS and of Google Cloud
-		"64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", // IPv4 within
+		"64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::ffff:0:0:0/96", // IPv4 within
 	)
 	special4 = prefixes(
 		"10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",

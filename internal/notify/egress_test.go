@@ -5,8 +5,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-
-	"github.com/flyballdev/flyball"
 )
 
 func TestWhichAddressesAreCalled(t *testing.T) {
@@ -91,27 +89,6 @@ func TestTheEnvironmentsProxyIsNotObeyed(t *testing.T) {
 	for _, reach := range []Reach{Public, Local} {
 		if NewClient(reach).Transport.(*http.Transport).Proxy != nil {
 			t.Errorf("a client of reach %d takes its proxy from somewhere", reach)
-		}
-	}
-}
-
-func TestWhichURLsAreTaken(t *testing.T) {
-	for _, tt := range []struct{ url, problem string }{
-		{"https://example.com/hooks", ""},
-		{"http://10.0.0.1:8080/hooks", ""},
-		{"ftp://example.com", "must begin with http"},
-		{"file:///etc/passwd", "is not a URL"},
-		{"https://ann:secret@example.com", "no password"},
-		{"example.com/hooks", "is not a URL"},
-		{"://", "is not a URL"},
-		{"", "is not a URL"},
-	} {
-		err := (&Follower{URL: tt.url}).Validate()
-		if tt.problem == "" && err == nil {
-			continue
-		}
-		if err == nil || tt.problem == "" || !strings.Contains(err.Error(), tt.problem) || flyball.CodeOf(err) != flyball.Invalid {
-			t.Errorf("%q: got %v, want %q", tt.url, err, tt.problem)
 		}
 	}
 }

@@ -60,6 +60,7 @@ func After(r flyball.Rollout, d Decision, now time.Time) (flyball.Rollout, error
 
 func stepped(r flyball.Rollout, d Decision, now time.Time) flyball.Rollout {
 	r.At, r.SteppedAt, r.SteppedBack, r.LeaseUntil = d.Step, now, false, d.LeaseUntil
+	r.Unproven = d.AbsenceOfEvidence
 	return r
 }
 

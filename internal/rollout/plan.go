@@ -27,8 +27,11 @@ import (
 //  8. What held it is over: it resumes, and advances at a later look.
 //  9. All that an advance needs is there: one step up, never two, or the end.
 //
-// If it would wait, it renews a lease at half-life while evidence is healthy:
-// fresh, trusted and not breached. The lease of a pulse is never renewed.
+// If it would wait, it renews a lease at half-life, as soon as the judge says
+// healthy on fresh data that can be trusted. A lease is what bounds exposure that
+// nobody has shown to be safe, so doubt lets it end. On everybody there is no
+// control, and it is renewed while nothing objects. The lease of a pulse is
+// never renewed.
 //
 // A plan without guardrails has nothing that could be shown healthy. It
 // advances on its hold and on fresh data of enough units, which prove at
@@ -136,12 +139,12 @@ func (s Situation) breachHolds() (Decision, bool) {
 
 // breached says whether the judge has shown harm, and words for it. Evidence
 // of an earlier step counts: it is the same treatment. On everybody there is
-// no control, and so only the overall verdict counts, which hard limits make.
+// no control, and so only the streams count, and the overall verdict.
 func (s Situation) breached() (string, bool) {
 	e := s.Evidence
 	var why []string
 	for _, g := range e.Guardrails {
-		if g.Verdict == flyball.Breached && s.hasControl() {
+		if g.Verdict == flyball.Breached && s.counts(g) {
 			why = append(why, s.says(g))
 		}
 	}
@@ -165,7 +168,7 @@ func (s Situation) breachAnswered() bool {
 	}
 	settling, timed := s.gone(r.SteppedAt) < r.Steps[r.At].Hold.Std(), false
 	for _, g := range e.Guardrails {
-		if g.Verdict != flyball.Breached || !s.hasControl() {
+		if g.Verdict != flyball.Breached || !s.counts(g) {
 			continue
 		}
 		if at := g.FirstTripped; at == nil && !settling || at != nil && at.After(r.SteppedAt) {
@@ -208,9 +211,12 @@ func (s Situation) budgetSpent() (Decision, bool) {
 	return Decision{}, false
 }
 
+// unitMinutes is how much exposure the rollout has spent, as the judge counts
+// it. Where it did not, it is bounded from above by the units exposed so far,
+// each for the whole time since the start.
 func (s Situation) unitMinutes() float64 {
-	if s.UnitMinutes > 0 {
-		return float64(s.UnitMinutes)
+	if m := s.Evidence.UnitMinutes; m > 0 {
+		return m
 	}
 	return float64(s.Evidence.Units.Treatment) * max(0, s.gone(s.Rollout.StartedAt)).Minutes()
 }
@@ -238,7 +244,14 @@ func (s Situation) renewal() (*flyball.Time, string) {
 	if _, breached := s.breached(); breached || !s.ownEvidence() || len(s.distrust()) > 0 || s.stale() != "" {
 		return nil, ""
 	}
-	return &flyball.Time{Time: s.Now.Add(lease)}, fmt.Sprintf("the lease is renewed for %s: no breach, and data are fresh", span(lease))
+	grounds := "nothing objects"
+	if s.hasControl() {
+		if len(s.unproven()) > 0 {
+			return nil, ""
+		}
+		grounds = "evidence is healthy"
+	}
+	return &flyball.Time{Time: s.Now.Add(lease)}, fmt.Sprintf("the lease is renewed for %s: %s, and data are fresh", span(lease), grounds)
 }
 
 // Silence, pauses, distrust.

@@ -132,8 +132,11 @@ func (p *player) do(words []string) (answer string, err error) {
 		return "", each(words[1:], p.plan)
 	case "steps":
 		return "", each(words[1:], func(key, _ string) error { return p.step(key) })
-	case "guardrail": // KEY TYPE ANALYSIS [WINDOW [UNIT]]
+	case "guardrail": // KEY TYPE ANALYSIS [WINDOW [UNIT]], or KEY stream QUERY
 		m := flyball.Metric{Key: words[1], Type: flyball.MetricType(words[2]), Analysis: flyball.Analysis(words[3])}
+		if m.Type == flyball.MetricStream {
+			m.Analysis, m.Of.Prometheus = "", &flyball.PrometheusSource{Query: words[3]}
+		}
 		if len(words) > 4 {
 			m.Window = duration(words[4])
 		}
@@ -146,10 +149,13 @@ func (p *player) do(words []string) (answer string, err error) {
 		p.delay = duration(words[1]).Std()
 	case "stateful":
 		p.s.Stateful = true
-	case "fleet": // CONVERGED INSTANCES VERSION
+	case "fleet": // CONVERGED INSTANCES VERSION [REMOTE]
 		p.s.Fleet = flyball.Fleet{Converged: atoi(words[1]), Instances: atoi(words[2]), Head: flyball.RulesetID{Epoch: 1, Version: int64(atoi(words[3]))}}
+		if len(words) > 4 {
+			p.s.Fleet.Remote = atoi(words[4])
+		}
 		if p.s.Fleet.Converged < p.s.Fleet.Instances {
-			p.s.Fleet.Behind = []flyball.Instance{{InstanceInfo: flyball.InstanceInfo{ID: "i-7"}, Applied: flyball.RulesetID{Epoch: 1, Version: p.s.Fleet.Head.Version - 1}}}
+			p.s.Fleet.Behind = []flyball.Instance{{InstanceInfo: flyball.InstanceInfo{ID: "i-7"}, Applied: &flyball.RulesetID{Epoch: 1, Version: p.s.Fleet.Head.Version - 1}}}
 		}
 	case "leap": // AT BY, which may be negative
 		by, err := time.ParseDuration(words[2])
@@ -296,6 +302,11 @@ func evidence(s Situation, v flyball.Verdict) flyball.Evidence {
 		case flyball.Breached:
 			m.E, m.AdvanceE, m.Treatment, m.FirstTripped = 153, .01, ptr(.093), ptr(s.Now)
 		}
+		if of := s.Metrics[g.Metric].Of.Prometheus; of != nil {
+			m = flyball.MetricEvidence{Metric: g.Metric, Verdict: v, FirstTripped: m.FirstTripped, Why: "0.97 of 0.9", Stream: &flyball.StreamEvidence{
+				Suspended: of.ByVariant() && s.Rollout.Steps[s.Rollout.At].PPM == flyball.PPM,
+			}}
+		}
 		e.Guardrails = append(e.Guardrails, m)
 	}
 	return e
@@ -327,7 +338,7 @@ func (p *player) but(key, value string) (err error) {
 	case "total":
 		e.Units.Treatment = n()
 	case "minutes":
-		p.s.UnitMinutes = n()
+		p.s.Evidence.UnitMinutes = float64(n())
 	case "srm":
 		e.SRM.BayesFactor, e.SRM.Mismatch = float64(n()), true
 	case "lossy":

@@ -33,6 +33,8 @@ func (s Situation) lacks() (firm, proof []string) {
 	if s.hasControl() {
 		add(&proof, s.fewUnits())
 		proof = append(proof, s.unproven()...)
+	} else {
+		proof = append(proof, s.unwatched()...)
 	}
 	return firm, proof
 }
@@ -40,6 +42,28 @@ func (s Situation) lacks() (firm, proof []string) {
 // hasControl says whether anybody is on control; on everybody nobody is, and
 // what compares the arms is suspended.
 func (s Situation) hasControl() bool { return s.Rollout.Steps[s.Rollout.At].PPM < flyball.PPM }
+
+// counts says whether a guardrail's verdict counts at this step: on everybody
+// only that of a stream does, which needs no control.
+func (s Situation) counts(g flyball.MetricEvidence) bool {
+	return s.hasControl() || g.Stream != nil && !g.Stream.Suspended
+}
+
+// unwatched lists, on everybody, the streams that are not shown to be well.
+func (s Situation) unwatched() (why []string) {
+	for _, g := range s.Rollout.Guardrails {
+		if of := s.Metrics[g.Metric].Of.Prometheus; of == nil || of.ByVariant() {
+			continue
+		}
+		i := slices.IndexFunc(s.Evidence.Guardrails, func(e flyball.MetricEvidence) bool { return e.Metric == g.Metric })
+		if i < 0 {
+			why = append(why, g.Metric+": no evidence")
+		} else if e := s.Evidence.Guardrails[i]; e.Verdict != flyball.Healthy {
+			why = append(why, s.says(e))
+		}
+	}
+	return why
+}
 
 // dwell is how long the step lasts at least: its hold, the lag of telemetry,
 // and the longest window in which an outcome of a unit counts. A pulse lasts
@@ -230,7 +254,7 @@ func (s Situation) unconverged() string {
 	switch {
 	case !s.Stateful:
 		return ""
-	case f.Instances <= 0:
+	case f.Instances <= 0 && f.Remote <= 0:
 		return "no instance has told which version it runs"
 	case f.Head.Version < s.Rollout.SteppedIn:
 		return fmt.Sprintf("the fleet is known up to version %d, the step began in %d", f.Head.Version, s.Rollout.SteppedIn)

@@ -45,6 +45,10 @@ func (w *sim) check(was, r flyball.Rollout, s Situation, d Decision, p *proc) {
 		if s.Evidence.Verdict == flyball.Breached || over(was.LeaseUntil, w.now()) || was.Then == flyball.ThenOff {
 			w.fault("renewed a lease that ended, that of a pulse, or under a breach")
 		}
+		doubted := func(g flyball.MetricEvidence) bool { return g.Verdict != flyball.Healthy }
+		if was.Steps[was.At].PPM < flyball.PPM && slices.ContainsFunc(s.Evidence.Guardrails, doubted) {
+			w.fault("renewed a lease of which nobody showed that it does no harm")
+		}
 	default:
 		if r.At != was.At {
 			w.fault("%s moved from step %d to %d", d.Action, was.At, r.At)

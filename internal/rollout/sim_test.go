@@ -62,7 +62,7 @@ func TestAHostileWorld(t *testing.T) {
 	// A world that lets nothing happen would prove nothing.
 	for _, what := range []string{
 		"start", "advance", "hold", "resume", "stepBack", "abort", "stop", "finish", "renew", "absence",
-		"completed", "aborted", "stopped", "killed", "paused", "conflict", "late", "late refused", "crash", "panic", "leap", "set back",
+		"completed", "aborted", "stopped", "killed", "paused", "conflict", "fenced", "stepped back", "late", "late refused", "crash", "panic", "leap", "set back",
 	} {
 		if seen[what] == 0 {
 			t.Errorf("no world had %q", what)
@@ -93,6 +93,8 @@ type sim struct {
 	read      Situation // an earlier answer, for stale reads
 	late      []lateWrite
 	procs     []*proc
+	fenced    bool // only the holder of a lease may write, as in the service; else whoever comes
+	holder    int  // of procs
 	depth     int
 	calm      bool
 }
@@ -127,6 +129,7 @@ func newSim(seed uint64) *sim {
 	for range 1 + w.rng.IntN(3) {
 		w.procs = append(w.procs, w.boot())
 	}
+	w.fenced = w.chance(.5)
 	return w
 }
 
@@ -233,6 +236,12 @@ func (w *sim) chaos() {
 	if w.chance(.02) {
 		w.procs[w.rng.IntN(len(w.procs))] = w.boot()
 	}
+	if w.chance(.05) {
+		w.holder = w.rng.IntN(len(w.procs)) // and nobody tells the one that had it
+	}
+	if w.chance(.005) {
+		w.stepBack()
+	}
 	for i := len(w.late) - 1; i >= 0; i-- {
 		if w.chance(.3) {
 			l := w.late[i]
@@ -256,6 +265,23 @@ func (w *sim) person(does string, to flyball.RolloutState) {
 	w.history = append(w.history, fmt.Sprintf("%v a person: %s\n", w.gone, does))
 }
 
+// stepBack is a person's, who pauses the rollout with it.
+func (w *sim) stepBack() {
+	r := &w.stored
+	if !r.State.Live() || r.At == 0 || r.State == flyball.RolloutPending {
+		return
+	}
+	r.At--
+	r.State, r.Since, r.SteppedAt, r.SteppedBack, r.LeaseUntil = flyball.RolloutPaused, w.now(), w.now(), true, nil
+	if lease := r.Steps[r.At].Lease.Std(); lease > 0 {
+		r.LeaseUntil = &flyball.Time{Time: w.now().Add(lease)}
+	}
+	r.Revision++
+	w.entered = w.gone
+	w.note("stepped back")
+	w.history = append(w.history, fmt.Sprintf("%v a person steps back to %d\n", w.gone, r.At))
+}
+
 func (w *sim) approve() {
 	if w.stored.State.Live() {
 		w.stored.Passed = append(slices.Clone(w.stored.Passed), flyball.GatePass{Step: w.stored.At, By: "user:ann", At: w.now()})
@@ -276,6 +302,7 @@ func (w *sim) look(p *proc) {
 // settle lets the world be calm, and wants the rollout to come to its end: to
 // what the plan says of a breach, or to completion.
 func (w *sim) settle() {
+	w.holder = 0
 	w.calm, w.mood, w.tripped = true, pick(w, "healthy", "healthy", "breached"), nil
 	at := w.stored.At
 	for i := range 2_000 {
@@ -443,6 +470,10 @@ func (w simWorld) Apply(_ context.Context, s Situation, d Decision) error {
 
 // commit is the transaction in which a decision is carried out.
 func (w *sim) commit(s Situation, d Decision, p *proc) error {
+	if w.fenced && w.procs[w.holder] != p {
+		w.note("fenced")
+		return flyball.Errorf(flyball.Conflict, "the lease is lost")
+	}
 	was := w.stored
 	r, err := After(was, d, w.now())
 	if err != nil {

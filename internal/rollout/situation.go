@@ -26,10 +26,6 @@ type Situation struct {
 	// Metrics holds the definitions of the plan's guardrails by key. One that is
 	// missing counts as judged by unit, with the default window.
 	Metrics map[string]flyball.Metric
-	// UnitMinutes is how much exposure the rollout has spent. Zero means that
-	// nobody counted: it is then bounded from above by the units exposed so far,
-	// each for the whole time since the start.
-	UnitMinutes int64
 	// Now is set by the Controller; whoever calls Next without one sets it.
 	Now time.Time
 	// Leaps are the jumps of the clock, oldest first. The Controller sets them.

@@ -19,6 +19,7 @@ func (s Situation) says(g flyball.MetricEvidence) string {
 		parts = append(parts, quantity(*g.Treatment, m)+" against "+quantity(*g.Control, m))
 	}
 	switch {
+	case g.Stream != nil: // its reason has the numbers
 	case g.Verdict == flyball.Breached:
 		parts = append(parts, fmt.Sprintf("e=%s of %s", number(g.E), number(g.Threshold)))
 	case g.AdvanceThreshold > 0:

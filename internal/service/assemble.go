@@ -25,7 +25,7 @@ func (e *edit) assemble(environment string, r *rulesetEdit) (err error) {
 		return err
 	}
 	p := eval.Patch{From: base.ID(), To: base.ID()}
-	p.To.Version++
+	p.To.Version = r.version + 1
 	flags, err := e.patchFlags(r, &p)
 	if err != nil {
 		return err

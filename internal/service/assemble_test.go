@@ -80,7 +80,7 @@ func (r *tinkerer) change(ctx context.Context, s *Service) (err error) {
 func TestWhatIsPublishedIsWhatTheDatabaseSays(t *testing.T) {
 	s, ctx := house(t)
 	other := must[*Service](t)(New(ctx, s.db, Options{}))
-	r := &tinkerer{Rand: rand.New(rand.NewPCG(1, 2))}
+	r, followed := &tinkerer{Rand: rand.New(rand.NewPCG(1, 2))}, 0
 	for i := range 400 {
 		by := s
 		if r.IntN(10) == 0 {
@@ -98,13 +98,39 @@ func TestWhatIsPublishedIsWhatTheDatabaseSays(t *testing.T) {
 		for _, env := range []string{"production", "development"} {
 			check(t, ctx, by, env)
 		}
+		if r.IntN(5) == 0 {
+			followed += follow(t, ctx, other)
+		}
 		if t.Failed() {
 			t.Fatalf("after change %d", i)
 		}
 	}
-	if r.made < 100 {
-		t.Errorf("only %d changes were made", r.made)
+	if r.made < 100 || followed < 50 {
+		t.Errorf("only %d changes were made, and %d flags were taken over by the one who follows", r.made, followed)
 	}
+}
+
+// follow has a process hear of what others did, and returns how many flags of
+// rulesets that changed it did not compile.
+func follow(t *testing.T, ctx context.Context, s *Service) (shared int) {
+	t.Helper()
+	for _, env := range []string{"production", "development"} {
+		before := must[*Published](t)(s.Published(env))
+		if err := s.Refresh(ctx); err != nil {
+			t.Fatal(err)
+		}
+		check(t, ctx, s, env)
+		after := must[*Published](t)(s.Published(env))
+		if after == before {
+			continue
+		}
+		for _, f := range after.Doc().Flags {
+			if after.Compiled.Find(f.Key) == before.Compiled.Find(f.Key) {
+				shared++
+			}
+		}
+	}
+	return shared
 }
 
 // check compares what a process publishes with the database, if that is not

@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"strconv"
 
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/store"
@@ -10,7 +9,7 @@ import (
 
 // ListAudit narrows the audit log.
 type ListAudit struct {
-	Environment string `json:"environment,omitempty"`
+	Environment string `json:"environment,omitempty" doc:"only changes of one"`
 	Subject     string `json:"subject,omitempty" doc:"the key or id of what was changed"`
 	Actor       string `json:"actor,omitempty" doc:"who changed it"`
 	After       int64  `json:"after,omitempty" minimum:"0" doc:"only entries after this one, oldest first"`
@@ -21,6 +20,8 @@ type ListAudit struct {
 // Audit is a part of the audit log.
 type Audit struct {
 	Entries []flyball.AuditEntry `json:"entries"`
+	More    bool                 `json:"more,omitempty" doc:"whether there are further entries"`
+	Next    int64                `json:"next,omitempty" doc:"where they go on: the value of before, or of after if that was given"`
 }
 
 // ListAudit lists who changed what, when and why: newest first, or from After
@@ -39,7 +40,8 @@ func (s *Service) ListAudit(ctx context.Context, in ListAudit) (out Audit, err e
 		Environment: in.Environment, Subject: in.Subject, Actor: flyball.ActorID(in.Actor),
 		AfterSeq: in.After, BeforeSeq: in.Before, Limit: in.Limit, OldestFirst: in.After > 0,
 	}
-	for len(out.Entries) < in.Limit {
+	which.Limit++ // one more tells whether there are more
+	for !out.More {
 		var found []flyball.AuditEntry
 		err := s.db.View(ctx, func(tx *store.Tx) (err error) {
 			found, err = tx.Audit(which)
@@ -49,9 +51,15 @@ func (s *Service) ListAudit(ctx context.Context, in ListAudit) (out Audit, err e
 			return Audit{}, err
 		}
 		for _, e := range found {
-			if which.AfterSeq, which.BeforeSeq = after(which, e.Seq); len(out.Entries) < in.Limit && p.sees(e) {
-				out.Entries = append(out.Entries, e)
+			which.AfterSeq, which.BeforeSeq = after(which, e.Seq)
+			if !p.sees(e) {
+				continue
 			}
+			if out.More = len(out.Entries) == in.Limit; out.More {
+				out.Next = out.Entries[in.Limit-1].Seq
+				break
+			}
+			out.Entries = append(out.Entries, e)
 		}
 		if len(found) < which.Limit {
 			break
@@ -86,33 +94,4 @@ func (p Principal) sees(e flyball.AuditEntry) bool {
 		}
 	}
 	return p.may(e.Subject) == nil
-}
-
-// told is the setting that keeps how far the webhook has come.
-const told = "webhook"
-
-// Told returns the last audit entry that the webhook was told; at first, the
-// last one there is, since history is not news.
-func (s *Service) Told(ctx context.Context) (seq int64, err error) {
-	err = s.db.View(ctx, func(tx *store.Tx) error {
-		text, found, err := tx.Setting(told)
-		if err != nil {
-			return err
-		}
-		if found {
-			seq, err = strconv.ParseInt(text, 10, 64)
-			return err
-		}
-		last, err := tx.Audit(store.AuditFilter{Limit: 1})
-		if len(last) > 0 {
-			seq = last[0].Seq
-		}
-		return err
-	})
-	return seq, err
-}
-
-// SetTold keeps how far the webhook has come.
-func (s *Service) SetTold(ctx context.Context, seq int64) error {
-	return s.db.Update(ctx, func(tx *store.Tx) error { return tx.PutSetting(told, strconv.FormatInt(seq, 10)) })
 }

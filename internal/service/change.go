@@ -87,6 +87,9 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 		}
 	}
 	gathered(ctx, out.Versions)
+	if len(e.log) > 0 {
+		s.news.ring()
+	}
 	if s.changed != nil && len(e.log) > 0 {
 		s.changed()
 	}
@@ -95,7 +98,7 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 
 // authorise says whether a principal may make a change.
 func (s *Service) authorise(p Principal, c changeOf) error {
-	if err := Allow(p, c.access); err != nil {
+	if err := Allow(&p, c.access); err != nil {
 		return err
 	}
 	return p.may(c.flag)
@@ -168,6 +171,9 @@ func (e *edit) run() error {
 	}
 	if len(e.log) > 0 {
 		if _, err := e.tx.AppendLog(e.log); err != nil {
+			return err
+		}
+		if err := e.tx.Tell("rollouts"); err != nil {
 			return err
 		}
 	}

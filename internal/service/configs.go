@@ -151,9 +151,9 @@ func (s *Service) SetDefault(ctx context.Context, in SetDefault) (Configured, er
 type Config struct {
 	Enabled       bool                   `json:"enabled" doc:"whether rules and default apply"`
 	OffVariant    string                 `json:"offVariant,omitempty" doc:"served while not enabled (default: the safe variant)"`
-	Prerequisites []flyball.Prerequisite `json:"prerequisites,omitempty"`
-	Rules         []flyball.Rule         `json:"rules,omitempty"`
-	Default       flyball.Serve          `json:"default"`
+	Prerequisites []flyball.Prerequisite `json:"prerequisites,omitempty" doc:"flags that must serve a given variant first"`
+	Rules         []flyball.Rule         `json:"rules,omitempty" doc:"in order; the first that matches wins"`
+	Default       flyball.Serve          `json:"default" doc:"what is served when no rule matches"`
 }
 
 func configOf(c flyball.FlagConfig) Config {
@@ -213,7 +213,7 @@ func (s *Service) ListRules(ctx context.Context, in FlagAt) (Rules, error) {
 // AddRule is a rule that is to be added.
 type AddRule struct {
 	FlagIn
-	Rule   flyball.Rule `json:"rule"`
+	Rule   flyball.Rule `json:"rule" doc:"its id, its condition, what it serves, and its dates"`
 	Before string       `json:"before,omitempty" doc:"the id of the rule that it is to stand before (default: last)"`
 }
 
@@ -267,11 +267,11 @@ func noRule(field, id string, c flyball.FlagConfig) error {
 	return err
 }
 
-// UpdateRule is a rule as it is to be; its id says which.
+// UpdateRule is a rule as it is to be, save for its id, which stays.
 type UpdateRule struct {
 	FlagIn
 	ID   string       `json:"id" doc:"the rule's id"`
-	Rule flyball.Rule `json:"rule"`
+	Rule flyball.Rule `json:"rule" doc:"all of it; its id stays"`
 }
 
 // UpdateRule replaces a rule in its place.
@@ -280,6 +280,9 @@ func (s *Service) UpdateRule(ctx context.Context, in UpdateRule) (Configured, er
 	out, err := s.configure(ctx, "rule.update", in.FlagIn, func(_ *edit, _ flyball.Flag, c *flyball.FlagConfig) error {
 		if _, at = c.Rule(in.ID); at < 0 {
 			return noRule("id", in.ID, *c)
+		}
+		if in.Rule.ID != in.ID {
+			return flyball.FieldErrorf("rule.id", "%q stays the rule's id, by which its resolutions are known: to have %q, add that rule and remove this one", in.ID, in.Rule.ID)
 		}
 		c.Rules[at] = in.Rule
 		return nil

@@ -61,11 +61,11 @@ func differ(path string, before, after any) []string {
 	}
 	switch {
 	case before == nil:
-		return []string{fmt.Sprintf("%s: %s", path, brief(after))}
+		return []string{fmt.Sprintf("%s: %s", path, inBrief(after))}
 	case after == nil:
-		return []string{fmt.Sprintf("%s: was %s, is gone", path, brief(before))}
+		return []string{fmt.Sprintf("%s: was %s, is gone", path, inBrief(before))}
 	}
-	return []string{fmt.Sprintf("%s: %s → %s", path, brief(before), brief(after))}
+	return []string{fmt.Sprintf("%s: %s → %s", path, inBrief(before), inBrief(after))}
 }
 
 func differMaps(path string, b, a map[string]any) (lines []string) {
@@ -141,7 +141,7 @@ func reordered(path string, before, after any) []string {
 // longestValue is how many bytes of a value are told.
 const longestValue = 200
 
-func brief(v any) string {
+func inBrief(v any) string {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Sprint(v)

@@ -53,8 +53,9 @@ func (e *edit) flag(key string) (store.FlagRecord, error) {
 }
 
 func archived(f store.FlagRecord) error {
-	return flyball.Errorf(flyball.Conflict, "%q was archived on %s by %s (%s); a key is never used again: choose another",
-		f.Key, f.ArchivedAt.Format("2006-01-02"), f.ArchivedBy, f.ArchivedWhy).
+	return flyball.Errorf(flyball.Conflict, "%q was archived on %s by %s (%s); a key is never used again: choose another (flyball audit list --subject %s tells its history)",
+		f.Key, f.ArchivedAt.Format("2006-01-02"), f.ArchivedBy, f.ArchivedWhy, f.Key).
+		With("kind", f.Kind).With("createdAt", f.CreatedAt).With("createdBy", f.CreatedBy).
 		With("archivedAt", f.ArchivedAt).With("archivedBy", f.ArchivedBy).With("archivedWhy", f.ArchivedWhy).With("description", f.Description).With("owner", f.Owner)
 }
 

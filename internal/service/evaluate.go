@@ -10,7 +10,7 @@ import (
 // Evaluate asks what a flag serves for a context.
 type Evaluate struct {
 	Key         string             `json:"key" doc:"the flag's key"`
-	Environment string             `json:"environment" example:"production"`
+	Environment string             `json:"environment" doc:"where" example:"production"`
 	Context     flyball.Attributes `json:"context,omitempty" doc:"the evaluation context: targetingKey and attributes" example:"{\"targetingKey\":\"user-1\",\"country\":\"CA\"}"`
 }
 

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -131,7 +132,7 @@ type ListFlags struct {
 	Query    string `json:"query,omitempty" doc:"a part of the key or the description"`
 	Owner    string `json:"owner,omitempty" doc:"the owning team"`
 	Kind     string `json:"kind,omitempty" doc:"release, ops, experiment or permission"`
-	Tag      string `json:"tag,omitempty"`
+	Tag      string `json:"tag,omitempty" doc:"only flags with this tag"`
 	Archived bool   `json:"archived,omitempty" doc:"those archived, in place of the others"`
 }
 
@@ -257,9 +258,29 @@ func (e *edit) archiveFlag(key string) error {
 	if err := e.touchAll(); err != nil {
 		return err
 	}
+	if needs := e.needs(key); len(needs) > 0 {
+		return flyball.Errorf(flyball.Conflict, "%q is a prerequisite of %s: take it out of their prerequisites first (flyball flag configure)", key, strings.Join(needs, ", ")).With("neededBy", needs)
+	}
 	if _, err := e.record("flag", key, "", f.Flag, nil); err != nil {
 		return err
 	}
 	e.flags[key] = nil
 	return e.tx.ArchiveFlag(key, e.principal.ID, e.change.reason, e.at)
+}
+
+// needs names the flags that have a flag for a prerequisite, and where, by
+// environment: "shop.fast in production".
+func (e *edit) needs(key string) (found []string) {
+	for _, env := range slices.Sorted(maps.Keys(e.rulesets)) {
+		rules := e.rulesets[env].before.compiled
+		if rules == nil { // read from the database just now; compiling it again will tell
+			continue
+		}
+		for _, other := range rules.Keys() {
+			if slices.ContainsFunc(rules.Flag(other).Prerequisites, func(q flyball.Prerequisite) bool { return q.Flag == key }) {
+				found = append(found, other+" in "+env)
+			}
+		}
+	}
+	return found
 }

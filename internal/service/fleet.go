@@ -53,7 +53,7 @@ func (s *Service) Fleet(ctx context.Context, in ShowFleet) (Fleets, error) {
 // ForgetInstance names an instance that is gone.
 type ForgetInstance struct {
 	Instance    string `json:"instance" doc:"the instance's id"`
-	Environment string `json:"environment" example:"production"`
+	Environment string `json:"environment" doc:"where it ran" example:"production"`
 	Reason      string `json:"reason" doc:"how you know that it is gone"`
 }
 

@@ -16,6 +16,7 @@ type Principal struct {
 	// Rights are sets of grants, each of which must allow what is done: those of
 	// the token, and those of the person who acts with it or behind it.
 	Rights  []flyball.Grants
+	Class   string // of an sdk or client token: those of one class see the same of an environment
 	Request string // the id of the request
 }
 
@@ -57,7 +58,7 @@ func AsController(ctx context.Context) context.Context { return WithPrincipal(ct
 // Allow says whether a principal has an access at all. It is the seam where
 // roles, envelopes and policy come to stand; what it grants, may still
 // narrows to environments and flags.
-func Allow(p Principal, access Access) error {
+func Allow(p *Principal, access Access) error {
 	switch access {
 	case SDK:
 		if p.Kind == flyball.TokenSDK {

@@ -162,7 +162,12 @@ func (s *Service) Refresh(ctx context.Context) error {
 		}
 		for _, e := range environments {
 			head, _ := s.Published(e.Key)
-			if head != nil && !head.ID().Before(flyball.RulesetID{Epoch: epoch, Version: e.Version}) {
+			id := flyball.RulesetID{Epoch: epoch, Version: e.Version}
+			if head != nil && !head.ID().Before(id) {
+				continue
+			}
+			if next := catchUp(tx, head, id); next != nil {
+				s.publish(next)
 				continue
 			}
 			doc, err := load(tx, e.Key)
@@ -193,6 +198,7 @@ func (s *Service) Follow(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-wake:
+			s.News()
 		case <-tick.C:
 		}
 		err := s.Refresh(ctx)

@@ -124,8 +124,8 @@ func (e *edit) grantsOf(who flyball.ActorID) (flyball.Grants, error) {
 	}
 	var grants flyball.Grants
 	for _, t := range all {
-		if k := (knownToken{token: t}); t.Actor == who && t.Kind == flyball.TokenAPI && k.live(e.at) {
-			grants = append(grants, k.rights()[0]...)
+		if k := (&knownToken{token: t}); t.Actor == who && t.Kind == flyball.TokenAPI && k.live() {
+			grants = append(grants, rightsOf(t)[0]...)
 		}
 	}
 	return grants, nil

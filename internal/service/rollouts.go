@@ -66,19 +66,25 @@ func (s *Service) fleetMayStep(ctx context.Context, p flyball.RolloutPlan) error
 		p.Flag, fleet.Instances-fleet.Converged, fleet.Instances, head.ID().Version).With("behind", ids)
 }
 
-func (e *edit) startRollout(r flyball.Rollout) error {
-	f, err := e.flag(r.Flag)
+// startable says why a plan may not be started now, and returns what its flag
+// serves.
+func (e *edit) startable(p flyball.RolloutPlan) (c flyball.FlagConfig, err error) {
+	f, err := e.flag(p.Flag)
 	if err != nil {
-		return err
+		return c, err
 	}
-	c, _, err := e.config(r.Environment, r.Flag)
-	if err != nil {
-		return err
+	if c, _, err = e.config(p.Environment, p.Flag); err != nil {
+		return c, err
 	}
 	if c.Rollout != nil {
-		return flyball.Errorf(flyball.Conflict, "%s has a live rollout in %s already: %s", r.Flag, r.Environment, c.Rollout.ID).With("rollout", c.Rollout.ID)
+		return c, flyball.Errorf(flyball.Conflict, "%s has a live rollout in %s already: %s", p.Flag, p.Environment, c.Rollout.ID).With("rollout", c.Rollout.ID)
 	}
-	if err := e.fits(r.RolloutPlan, f.Flag, c); err != nil {
+	return c, e.fits(p, f.Flag, c)
+}
+
+func (e *edit) startRollout(r flyball.Rollout) error {
+	c, err := e.startable(r.RolloutPlan)
+	if err != nil {
 		return err
 	}
 	r.StartedBy, r.StartedAt, r.SteppedAt, r.Revision = e.principal.ID, e.at, e.at, 1
@@ -195,8 +201,8 @@ func (s *Service) Rollout(ctx context.Context, in RolloutID) (out RolloutView, e
 
 // ListRollouts narrows a list of rollouts.
 type ListRollouts struct {
-	Environment string `json:"environment,omitempty"`
-	Flag        string `json:"flag,omitempty"`
+	Environment string `json:"environment,omitempty" doc:"only those of one"`
+	Flag        string `json:"flag,omitempty" doc:"only those of one"`
 	Live        bool   `json:"live,omitempty" doc:"only those that still serve"`
 	Limit       int    `json:"limit,omitempty" minimum:"0" maximum:"1000" doc:"how many at most (default 100)"`
 }
@@ -229,6 +235,19 @@ func (s *Service) ListRollouts(ctx context.Context, in ListRollouts) (Rollouts, 
 	return out, err
 }
 
+// LiveRollouts returns the ids of all rollouts that serve, however many there
+// are: one that is left out is never moved.
+func (s *Service) LiveRollouts(ctx context.Context) (ids []string, err error) {
+	err = s.db.View(ctx, func(tx *store.Tx) error {
+		live, err := tx.Rollouts(store.RolloutFilter{Live: true})
+		for _, r := range live {
+			ids = append(ids, r.ID)
+		}
+		return err
+	})
+	return ids, err
+}
+
 // PauseRollout keeps a rollout at its step until it is resumed. A breach ends
 // it all the same.
 func (s *Service) PauseRollout(ctx context.Context, in RolloutIn) (RolloutView, error) {
@@ -245,6 +264,27 @@ func (s *Service) ResumeRollout(ctx context.Context, in RolloutIn) (RolloutView,
 			return nil
 		}
 		r.State = flyball.RolloutRunning
+		return nil
+	})
+}
+
+// StepBackRollout takes a rollout one step down, and pauses it there: who steps
+// back wants to look, and what climbs again by itself in a minute is not looked
+// at. It is a retreat: it waits for nobody.
+func (s *Service) StepBackRollout(ctx context.Context, in RolloutIn) (RolloutView, error) {
+	return s.moveRollout(ctx, "rollout.stepBack", in, func(e *edit, r *flyball.Rollout) error {
+		if r.At == 0 {
+			return flyball.Errorf(flyball.Conflict, "%s is at its first step, and there is none below it: abort the rollout instead", r.Flag).With("at", r.At)
+		}
+		r.State, r.At, r.SteppedAt, r.SteppedBack, r.Unproven = flyball.RolloutPaused, r.At-1, e.at, true, false
+		r.Why, r.Since, r.LeaseUntil = e.change.reason, e.at, nil
+		if lease := r.Steps[r.At].Lease; lease > 0 {
+			r.LeaseUntil = &flyball.Time{Time: e.at.Add(lease.Std())}
+		}
+		if _, err := e.touch(r.Environment); err != nil {
+			return err
+		}
+		r.SteppedIn = e.nextVersion(r.Environment)
 		return nil
 	})
 }
@@ -278,6 +318,14 @@ func (s *Service) PassGate(ctx context.Context, in PassGate) (RolloutView, error
 			return flyball.Errorf(flyball.Forbidden, "this gate is opened by agent:%s, and you are %s", g.Agent, by)
 		case g.Approval > 0 && (by.Kind() != "user" || by == r.StartedBy):
 			return flyball.Errorf(flyball.Forbidden, "this gate is opened by a person other than %s, and you are %s", r.StartedBy, by)
+		case g.Approval > 0:
+			owner, err := e.owner(r.Flag)
+			if err != nil {
+				return err
+			}
+			if !e.principal.allows(flyball.RoleApprover, r.Environment, owner) {
+				return flyball.Errorf(flyball.Forbidden, "this gate is opened by an approver for team %s in %s, and %s is none", owner, r.Environment, by)
+			}
 		}
 		given := slices.ContainsFunc(r.Passed, func(p flyball.GatePass) bool {
 			return p.Step == r.At && p.Gate == in.Gate && p.By == by && !p.At.Before(r.SteppedAt)
@@ -399,6 +447,17 @@ type decided struct {
 	Evidence flyball.Evidence `json:"evidence"`
 }
 
+// brief leaves out how evidence came about: the audit log keeps how it stood.
+func brief(e flyball.Evidence) flyball.Evidence {
+	e.Guardrails, e.Success = slices.Clone(e.Guardrails), slices.Clone(e.Success)
+	for _, all := range [][]flyball.MetricEvidence{e.Guardrails, e.Success} {
+		for i := range all {
+			all[i].Track = nil
+		}
+	}
+	return e
+}
+
 // Decide carries out what the controller decided about a rollout that it read,
 // under the lease that makes it the only controller. Someone who changed the
 // rollout meanwhile wins: the decision is a conflict, and is made anew.
@@ -406,7 +465,7 @@ func (s *Service) Decide(ctx context.Context, of rollout.Situation, d rollout.De
 	r := of.Rollout
 	_, err := s.change(AsController(ctx), changeOf{
 		access: Write, action: "rollout." + string(d.Action), subject: r.Flag, flag: r.Flag, reason: d.Why,
-		evidence: decided{Decision: d, Evidence: of.Evidence}, fence: fence,
+		evidence: decided{Decision: d, Evidence: brief(of.Evidence)}, fence: fence,
 		apply: func(e *edit) error {
 			current, err := e.tx.Rollout(r.ID)
 			if err != nil {
@@ -456,6 +515,28 @@ func (s *Service) Situation(ctx context.Context, id string) (out rollout.Situati
 		return err
 	})
 	return out, err
+}
+
+// Exposed returns what tells of the exposures in an environment whether their
+// flag is known, to a public token only if public ones may see it, and whether
+// their rollout is live. What rests on a newer ruleset than this process has
+// heard of is taken for both. It is nil if there is no such environment.
+func (s *Service) Exposed(environment string, trusted bool) func(flyball.Exposure) (known, live bool) {
+	head, err := s.Published(environment)
+	if err != nil {
+		return nil
+	}
+	version := head.ID().Version
+	return func(x flyball.Exposure) (known, live bool) {
+		f := head.Compiled.Flag(x.Flag)
+		switch {
+		case x.Version > version:
+			return true, true
+		case f == nil || !trusted && !f.ClientVisible:
+			return false, false
+		}
+		return true, f.Rollout != nil && f.Rollout.ID == x.Rollout
+	}
 }
 
 // RolloutRuns says whether a rollout is live in an environment.

@@ -24,12 +24,16 @@ type Service struct {
 	changed   func()
 	evidence  func(context.Context, string) (flyball.Evidence, bool, error)
 	fleet     func(ctx context.Context, environment string, head flyball.RulesetID) (flyball.Fleet, error)
+	seal      *store.Seal
+	tell      func(ctx context.Context, webhook string, e flyball.AuditEntry) (status int, err error)
+	forecast  Forecast
 
 	sample func(ctx context.Context, environment string) (Sample, error)
 
 	mu        sync.Mutex // guards heads; publishing only
 	heads     map[string]*Published
 	published chan struct{} // closed and replaced when an environment first appears
+	news      bell          // rings when rollouts, or their evidence, may have changed
 	tokens    tokenCache
 	ticketKey string
 }
@@ -48,13 +52,25 @@ type Options struct {
 	Fleet func(ctx context.Context, environment string, head flyball.RulesetID) (flyball.Fleet, error)
 	// Sample tells what is known of an environment's users; nil knows nothing.
 	Sample func(ctx context.Context, environment string) (Sample, error)
+	// Seal keeps the secrets of webhooks; without one none can be made.
+	Seal *store.Seal
+	// Tell tells a webhook something at once, past its queue, and returns the
+	// status of its answer; nil tells nothing.
+	Tell func(ctx context.Context, webhook string, e flyball.AuditEntry) (status int, err error)
+	// Forecast tells what a plan comes to; nil cannot tell.
+	Forecast Forecast
 }
+
+// A Forecast tells what a plan comes to at the traffic that was observed, save
+// for what is given.
+type Forecast func(ctx context.Context, plan flyball.RolloutPlan, metrics []flyball.Metric, given flyball.PlanTraffic) (flyball.RolloutForecast, error)
 
 // New returns a service on db, with the ruleset of every environment compiled
 // and published, and the environments of a new installation made.
 func New(ctx context.Context, db *store.DB, opts Options) (*Service, error) {
 	s := &Service{
-		db: db, log: opts.Log, judgeable: opts.Judgeable, changed: opts.Changed, evidence: opts.Evidence, fleet: opts.Fleet, sample: opts.Sample,
+		db: db, log: opts.Log, judgeable: opts.Judgeable, changed: opts.Changed, evidence: opts.Evidence, fleet: opts.Fleet, forecast: opts.Forecast,
+		sample: opts.Sample, seal: opts.Seal, tell: opts.Tell,
 		heads: map[string]*Published{}, published: make(chan struct{}), tokens: newTokenCache(),
 	}
 	if s.log == nil {

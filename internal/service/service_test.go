@@ -176,6 +176,88 @@ func TestAnArchivedKeyIsNeverFreeAgain(t *testing.T) {
 	}
 }
 
+func TestAFlagThatOthersNeedIsArchivedAfterThem(t *testing.T) {
+	s, ctx := house(t)
+	for _, key := range []string{"shop.core", "shop.cart", "shop.search"} {
+		must[FlagView](t)(s.CreateFlag(ctx, newFlag(key)))
+	}
+	need := func(key, environment string, needs ...flyball.Prerequisite) {
+		must[Configured](t)(s.SetConfig(ctx, SetConfig{
+			FlagIn: FlagIn{Key: key, Environment: environment, Reason: "a test"},
+			Config: Config{Enabled: true, Default: flyball.Serve{Variant: "on"}, Prerequisites: needs},
+		}))
+	}
+	core := flyball.Prerequisite{Flag: "shop.core", Variant: "on"}
+	need("shop.search", "development", core)
+	need("shop.search", "production", core)
+	need("shop.cart", "production", core)
+	_, err := s.ArchiveFlag(ctx, ArchiveFlag{Key: "shop.core", Reason: "done"})
+	wantCode(t, err, flyball.Conflict, "")
+	want := `"shop.core" is a prerequisite of shop.search in development, shop.cart in production, shop.search in production: take it out of their prerequisites first (flyball flag configure)`
+	if err.Error() != want {
+		t.Errorf("got  %s\nwant %s", err, want)
+	}
+	need("shop.search", "development")
+	need("shop.search", "production")
+	need("shop.cart", "production")
+	must[FlagView](t)(s.ArchiveFlag(ctx, ArchiveFlag{Key: "shop.core", Reason: "done"}))
+}
+
+func TestAllLiveRolloutsAreFoundHoweverMany(t *testing.T) {
+	s, ctx := house(t)
+	const live = 1203
+	err := s.db.Update(ctx, func(tx *store.Tx) error {
+		for i := range live + 5 {
+			r := flyball.Rollout{ID: fmt.Sprint("r", i), State: flyball.RolloutRunning, StartedAt: now()}
+			r.Flag, r.Environment = fmt.Sprint("shop.flag", i), "production"
+			if i >= live {
+				r.State = flyball.RolloutCompleted
+			}
+			if err := errors.Join(tx.InsertFlag(newFlag(r.Flag).Flag, "user:ann", now()), tx.InsertRollout(r)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ids, err := s.LiveRollouts(ctx); err != nil || len(ids) != live {
+		t.Errorf("%d of %d live rollouts, %v", len(ids), live, err)
+	}
+}
+
+func TestTheAuditLogTellsWhereItGoesOn(t *testing.T) {
+	s, ctx := house(t)
+	must[FlagView](t)(s.CreateFlag(ctx, newFlag("shop.cart")))
+	must[FlagView](t)(s.CreateFlag(ctx, newFlag("other.cart")))
+	must[Configured](t)(s.EnableFlag(ctx, in("other.cart")))
+	must[Configured](t)(s.EnableFlag(ctx, in("shop.cart")))
+	all := must[Audit](t)(s.ListAudit(ctx, ListAudit{}))
+	if all.More || all.Next != 0 {
+		t.Errorf("of %d entries there are more: %+v", len(all.Entries), all)
+	}
+	limited := WithPrincipal(ctx, Principal{Actor: flyball.Actor{ID: "user:bob"}, Kind: flyball.TokenAPI, Flags: []string{"shop.*"}})
+	for _, ctx := range []context.Context{ctx, limited} {
+		want := must[Audit](t)(s.ListAudit(ctx, ListAudit{})).Entries
+		for limit := 1; limit <= len(want); limit++ {
+			var got []flyball.AuditEntry
+			which := ListAudit{Limit: limit}
+			for more := true; more; {
+				page := must[Audit](t)(s.ListAudit(ctx, which))
+				got = append(got, page.Entries...)
+				more, which.Before = page.More, page.Next
+				if more != (len(got) < len(want)) {
+					t.Fatalf("after %d of %d entries, %d at a time, more is %v", len(got), len(want), limit, more)
+				}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%d at a time:\n%s", limit, diff)
+			}
+		}
+	}
+}
+
 func TestASegmentsChangeIsAChangeOfEveryEnvironmentThatUsesIt(t *testing.T) {
 	s, ctx := house(t)
 	must[FlagView](t)(s.CreateFlag(ctx, newFlag("shop.checkout.fast")))

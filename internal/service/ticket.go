@@ -39,8 +39,8 @@ func (s *Service) sign(body string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// Redeem returns the principal that a ticket stands for, if its token still
-// opens anything, and, unless now is zero, if the ticket is still good.
+// Redeem returns the principal that a ticket stands for, if both it and its
+// token are still good.
 func (s *Service) Redeem(ctx context.Context, ticket string, now time.Time) (Principal, error) {
 	bad := flyball.Errorf(flyball.Unauthenticated, "the ticket is unknown or over: evaluate again for a new one")
 	at := strings.LastIndexByte(ticket, '.')
@@ -58,8 +58,8 @@ func (s *Service) Redeem(ctx context.Context, ticket string, now time.Time) (Pri
 		return Principal{}, bad
 	case err != nil:
 		return Principal{}, err
-	case !known.live(time.Now()):
+	case !known.live():
 		return Principal{}, bad
 	}
-	return known.principal(), nil
+	return known.principal, nil
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -30,7 +29,7 @@ type CreateToken struct {
 	Actor       flyball.ActorID   `json:"actor,omitempty" doc:"who acts with it, such as user:ann or service:ci"`
 	OnBehalfOf  flyball.ActorID   `json:"onBehalfOf,omitempty" doc:"the person behind an agent"`
 	Grants      flyball.Grants    `json:"grants,omitempty" doc:"what it may do at most (api tokens; default: everything that its actor may)"`
-	ExpiresAt   *flyball.Time     `json:"expiresAt,omitempty"`
+	ExpiresAt   *flyball.Time     `json:"expiresAt,omitempty" doc:"from when on it opens nothing; never if empty" example:"2027-02-01"`
 	Reason      string            `json:"reason" doc:"why it is made"`
 }
 
@@ -161,8 +160,8 @@ func (s *Service) ListTokens(ctx context.Context, _ None) (out Tokens, err error
 
 // RevokeToken names a token that is to open nothing any more.
 type RevokeToken struct {
-	ID     string `json:"id"`
-	Reason string `json:"reason"`
+	ID     string `json:"id" doc:"the token's id; flyball token list tells it"`
+	Reason string `json:"reason" doc:"why it ends"`
 }
 
 // RevokeToken ends a token at once.
@@ -178,63 +177,101 @@ func (s *Service) RevokeToken(ctx context.Context, in RevokeToken) (out flyball.
 	return out, err
 }
 
-// tokenID is the form of ids; what has another is not worth asking the
-// database, and might be no text that it takes.
-var tokenID = regexp.MustCompile(`^[0-9a-f]{12}$`)
+// idIn returns the id that stands in a token, fb_KIND_ID_SECRET. What has
+// another form is not worth asking the database, and might be no text that it
+// takes.
+func idIn(secret string) (id string, ok bool) {
+	rest, ok := strings.CutPrefix(secret, "fb_")
+	if !ok || len(secret) > maxSecret {
+		return "", false
+	}
+	_, rest, _ = strings.Cut(rest, "_")
+	id, rest, ok = strings.Cut(rest, "_")
+	if !ok || len(id) != 12 || strings.Contains(rest, "_") {
+		return "", false
+	}
+	for _, c := range []byte(id) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return "", false
+		}
+	}
+	return id, true
+}
 
-// Authenticate returns who sends a token. Its error is Unauthenticated for
-// every token that is not good, and tells no more.
-func (s *Service) Authenticate(ctx context.Context, secret string) (Principal, error) {
-	bad := flyball.Errorf(flyball.Unauthenticated, "the token is unknown, expired or revoked")
-	parts := strings.Split(secret, "_")
-	if len(parts) != 4 || parts[0] != "fb" || len(secret) > 200 || !tokenID.MatchString(parts[2]) {
-		return Principal{}, bad
+// maxSecret is how many bytes a token may have; ours have half of it.
+const maxSecret = 200
+
+// Authenticate returns who sends a token; the principal is shared, and must not
+// be changed. The error is Unauthenticated for every token that is not good, and
+// tells no more.
+func (s *Service) Authenticate(ctx context.Context, secret string) (*Principal, error) {
+	id, ok := idIn(secret)
+	if !ok {
+		return nil, badToken()
 	}
-	known, err := s.tokens.find(ctx, parts[2], s.db)
-	switch {
-	case flyball.CodeOf(err) == flyball.NotFound:
-		return Principal{}, bad
-	case err != nil:
-		return Principal{}, err
-	case subtle.ConstantTimeCompare(known.hash, hash(secret)) != 1 || !known.live(time.Now()):
-		return Principal{}, bad
+	known, err := s.tokens.find(ctx, id, s.db)
+	if err != nil {
+		if flyball.CodeOf(err) == flyball.NotFound {
+			err = badToken()
+		}
+		return nil, err
 	}
-	return known.principal(), nil
+	var text [maxSecret]byte
+	sum := sha256.Sum256(text[:copy(text[:], secret)])
+	if subtle.ConstantTimeCompare(known.hash, sum[:]) != 1 || !known.live() {
+		return nil, badToken()
+	}
+	return &known.principal, nil
+}
+
+func badToken() error {
+	return flyball.Errorf(flyball.Unauthenticated, "the token is unknown, expired or revoked")
 }
 
 // knownToken is a token and the hash of its secret, as last read.
 type knownToken struct {
-	token flyball.Token
-	hash  []byte
-	read  time.Time
+	token     flyball.Token
+	hash      []byte
+	read      time.Time
+	principal Principal
 }
 
-func (k knownToken) principal() Principal {
-	t := k.token
+func principalFor(t flyball.Token) Principal {
 	return Principal{
 		Actor: flyball.Actor{ID: t.Actor, OnBehalfOf: t.OnBehalfOf, Token: t.ID},
-		Kind:  t.Kind, Environment: t.Environment, Flags: t.Flags, Rights: k.rights(),
+		Kind:  t.Kind, Environment: t.Environment, Flags: t.Flags, Class: string(t.Kind) + " " + strings.Join(t.Flags, " "), Rights: rightsOf(t),
 	}
 }
 
-// rights are the grants that bound whoever acts with the token.
-func (k knownToken) rights() []flyball.Grants {
-	if len(k.token.Grants) == 0 { // as far as tokens go
+// rightsOf are the grants that bound whoever acts with a token.
+func rightsOf(t flyball.Token) []flyball.Grants {
+	if len(t.Grants) == 0 { // as far as tokens go
 		return []flyball.Grants{flyball.Installation}
 	}
-	return []flyball.Grants{k.token.Grants}
+	return []flyball.Grants{t.Grants}
 }
 
-func (k knownToken) live(now time.Time) bool {
-	return (k.token.RevokedAt == nil || now.Before(k.token.RevokedAt.Time)) &&
-		(k.token.ExpiresAt == nil || now.Before(k.token.ExpiresAt.Time))
+// live reads the clock only for a token that ends at a time.
+func (k *knownToken) live() bool {
+	return (k.token.RevokedAt == nil || time.Now().Before(k.token.RevokedAt.Time)) &&
+		(k.token.ExpiresAt == nil || time.Now().Before(k.token.ExpiresAt.Time))
+}
+
+// TokenGood says whether a token, named by its id, still opens anything. Its
+// error is Unauthenticated if not.
+func (s *Service) TokenGood(ctx context.Context, id string) error {
+	known, err := s.tokens.find(ctx, id, s.db)
+	if flyball.CodeOf(err) == flyball.NotFound || err == nil && !known.live() {
+		return flyball.Errorf(flyball.Unauthenticated, "the token is expired or revoked")
+	}
+	return err
 }
 
 // A tokenCache spares a database read for each request. What another node
 // revokes is honoured within tokenFresh.
 type tokenCache struct {
 	mu   *sync.Mutex
-	byID map[string]knownToken
+	byID map[string]*knownToken
 }
 
 const (
@@ -244,27 +281,32 @@ const (
 )
 
 func newTokenCache() tokenCache {
-	return tokenCache{mu: new(sync.Mutex), byID: map[string]knownToken{}}
+	return tokenCache{mu: new(sync.Mutex), byID: map[string]*knownToken{}}
 }
 
-func (c tokenCache) find(ctx context.Context, id string, db *store.DB) (knownToken, error) {
+func (c tokenCache) find(ctx context.Context, id string, db *store.DB) (*knownToken, error) {
 	c.mu.Lock()
-	known, ok := c.byID[id]
+	known := c.byID[id]
 	c.mu.Unlock()
-	if age := time.Since(known.read); ok && age < tokenFresh {
+	if known != nil && time.Since(known.read) < tokenFresh {
 		return known, nil
 	}
-	fresh := knownToken{read: time.Now()}
+	return c.readAgain(ctx, strings.Clone(id), known, db)
+}
+
+func (c tokenCache) readAgain(ctx context.Context, id string, known *knownToken, db *store.DB) (*knownToken, error) {
+	fresh := &knownToken{read: time.Now()}
 	err := db.View(ctx, func(tx *store.Tx) (err error) {
 		fresh.token, fresh.hash, err = tx.TokenByID(id)
 		return err
 	})
 	if err != nil {
-		if ok && flyball.CodeOf(err) != flyball.NotFound && time.Since(known.read) < maxTokenAge {
+		if known != nil && flyball.CodeOf(err) != flyball.NotFound && time.Since(known.read) < maxTokenAge {
 			return known, nil // reads go on while the database is down
 		}
-		return knownToken{}, err
+		return nil, err
 	}
+	fresh.principal = principalFor(fresh.token)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.byID) >= maxCached {

@@ -19,13 +19,13 @@ type Schedule struct {
 // NewSchedule returns the schedule for a plan of so many steps, whose holds take
 // horizon together; a horizon below [MinHorizon] is raised to it.
 //
-// With one step half of the mass stands at the start. With several, each later
-// start is a likely moment for a change and has mass too, taken from the
+// With one step .6 of the mass stands at the start. With several it is .5, and each
+// later start is a likely moment for a change and has mass too, taken from the
 // uniform part: .1, .05, .025 and so on.
 func NewSchedule(steps int, horizon time.Duration) Schedule {
 	h := max(horizon, MinHorizon).Seconds()
 	if steps <= 1 {
-		return Schedule{Start: 0.5, Rate: 0.5 / h, Horizon: h}
+		return Schedule{Start: 0.6, Rate: 0.4 / h, Horizon: h}
 	}
 	return Schedule{Start: 0.5, Step: 0.1, Rate: 0.3 / h, Horizon: h}
 }
@@ -49,7 +49,7 @@ type Alternatives [6]float64
 // well as what broke after a healthy hour. E plus the mass not yet spent is a
 // non-negative supermartingale that begins at 1 (Shin, Ramdas and Rinaldo,
 // "E-detectors", 2023), so P(E ever reaches 1/α) ≤ α if no harm is beyond the
-// margin at any time.
+// margin at any time: [exact] if each ratio has expectation at most 1 given the past.
 type Breaker struct {
 	Schedule Schedule     `json:"schedule"`
 	Weights  Alternatives `json:"weights"` // sum to 1
@@ -58,6 +58,10 @@ type Breaker struct {
 	Time     float64      `json:"time"`  // seconds since the rollout's start, up to which mass was given out
 	Steps    int          `json:"steps"` // later step starts that had their mass
 	Peak     float64      `json:"peak"`  // the highest E so far
+	// Limit is the E at which the breaker's owner acts, 1/α; 0 if it is to be as good
+	// for any. What E would exceed it by is of no use to anyone, and is given to the
+	// other outcome instead: see [Labels]. E then never exceeds it.
+	Limit float64 `json:"limit,omitempty"`
 	// Design is the largest design effect that the evidence was tempered by;
 	// 0 and 1 say that it never was.
 	Design float64 `json:"design,omitempty"`
@@ -111,6 +115,42 @@ func (b *Breaker) Multiply(t float64, ratios *Alternatives) {
 	if e > b.Peak {
 		b.Peak = e
 	}
+}
+
+// choose is Multiply for one of two outcomes, of which the first has, by the null
+// hypothesis, a chance of at most theta and the larger ratios. If the first would
+// take E beyond Limit, the excess buys nothing, so that both may be raised until
+// what is expected of min(E, Limit) is E again: a bet that stops at the limit is
+// not played for more (Fischer and Ramdas, "Improving Wald's (approximate)
+// sequential probability ratio test by avoiding overshoot", 2024). The bound on
+// false trips stays exact, and what is near the limit is found sooner.
+func (b *Breaker) choose(t, theta float64, first bool, yes, no *Alternatives) {
+	g, up, down := b.spend(t), 0.0, 0.0
+	for k := range b.M {
+		m := b.Weights[k] * (b.M[k] + g)
+		up += m * yes[k]
+		down += m * no[k]
+	}
+	ratios, raise := no, 1.0
+	if first {
+		ratios = yes
+	}
+	if up > b.Limit && down > 0 && down < up {
+		raise = 1 + theta/(1-theta)*(up-b.Limit)/down
+	}
+	if first && up*raise > b.Limit {
+		raise = b.Limit * (1 + 1e-9) / up // that much more, so that no rounding keeps it from the limit
+	}
+	e := 0.0
+	for k := range b.M {
+		m := (b.M[k] + g) * ratios[k] * raise
+		if !(m >= floor) {
+			m = 0
+		}
+		b.M[k] = m
+		e += b.Weights[k] * m
+	}
+	b.Peak = max(b.Peak, e)
 }
 
 // Step gives out the mass of a step that starts at t. Call it before anything

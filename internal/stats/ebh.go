@@ -9,7 +9,7 @@ import (
 // those rejected, at most a part alpha is expected to be true, given an e-value
 // for each that may depend on the others in any way: the k largest, for the
 // largest k whose k-th is at least K/(k·alpha) (Wang and Ramdas, "False discovery
-// rate control with e-values", 2022).
+// rate control with e-values", 2022). [exact]
 func BenjaminiHochberg(e []float64, alpha float64) []bool {
 	order := make([]int, len(e))
 	for i := range order {

@@ -13,6 +13,11 @@ type Events struct {
 	Share     float64
 	Treatment int64
 	Control   int64
+	// How many trials each arm had, if the events are outcomes of trials that do not
+	// depend on each other, such as requests of many users. Both 0 says that it is
+	// not known. With them what went well is counted too.
+	TreatmentTrials int64
+	ControlTrials   int64
 	// DesignEffect is by how much the events of one unit have so far repeated
 	// each other (Moments.DesignEffect); 1 or less means that they are
 	// independent, as first events of units are. A breaker keeps to the largest
@@ -25,7 +30,15 @@ type Events struct {
 func (e Events) usable() bool {
 	const most = 1e15 // beyond which not every whole number is a float64
 	return e.Share > 0 && e.Share < 1 && e.DesignEffect <= MaxValue &&
-		e.Treatment >= 0 && e.Control >= 0 && e.Treatment <= most && e.Control <= most && e.Treatment+e.Control > 0
+		e.Treatment >= 0 && e.Control >= 0 && e.Treatment <= most && e.Control <= most &&
+		(e.Treatment+e.Control > 0 || e.trials())
+}
+
+// trials tells whether the trials are known, and hold the events.
+func (e Events) trials() bool {
+	const most = 1e15
+	return e.TreatmentTrials >= e.Treatment && e.ControlTrials >= e.Control &&
+		e.TreatmentTrials+e.ControlTrials > 0 && e.TreatmentTrials <= most && e.ControlTrials <= most
 }
 
 // Labels is the breaker for events, such as errors or conversions. It asks of
@@ -36,7 +49,7 @@ func (e Events) usable() bool {
 // leave it cold.
 //
 // Null: the ratio is never beyond Ratio. Alternatives: Ratio · Grid[k]. The
-// guarantee is exact for any baseline and any allocation that does not foresee
+// guarantee is [exact] for any baseline and any allocation that does not foresee
 // the labels (Lindon and Malek, "Anytime-valid inference for multinomial count
 // data", 2022); on first events of units it is the safe logrank test (ter
 // Schure, Pérez-Ortiz, Ly and Grünwald, 2020).
@@ -44,21 +57,29 @@ type Labels struct {
 	Breaker
 	Ratio float64      `json:"ratio"`
 	Grid  Alternatives `json:"grid"`
+	Base  Baseline     `json:"base,omitzero"` // of batches whose trials are known
 }
 
 // The factors, on top of the margin, that Labels looks for. The sixth of the
 // second is not used, and as a factor 1 never moves.
 var (
-	gridAbove = Alternatives{1.2, 1.4, 1.8, 3, 8, 25}
+	gridAbove = Alternatives{1.2, 1.45, 2.1, 4, 8, 20}
 	gridBelow = Alternatives{0.85, 0.7, 0.5, 0.3, 0.1, 1}
 )
+
+// weightsAbove spread the mass over gridAbove: great harm, of which each failure
+// tells most and the time is shortest, has more of it. Grid and weights only tune how
+// soon a harm is found; docs/detection.md tells what was tried.
+var weightsAbove = Alternatives{1 / 7.2, 1 / 7.2, 1 / 7.2, 1 / 7.2, 1 / 7.2, 2.2 / 7.2}
 
 // NewLabels returns the breaker of a rate with the relative margin m.
 func NewLabels(m Margin, s Schedule) Labels {
 	if m.HigherIsBetter {
 		return Labels{Breaker: NewBreaker(5, s), Ratio: m.Ratio(), Grid: gridBelow}
 	}
-	return Labels{Breaker: NewBreaker(6, s), Ratio: m.Ratio(), Grid: gridAbove}
+	l := Labels{Breaker: NewBreaker(6, s), Ratio: m.Ratio(), Grid: gridAbove}
+	l.Weights = weightsAbove
+	return l
 }
 
 // Observe counts a batch that ended at t, in seconds since the rollout's start.
@@ -68,27 +89,58 @@ func (l *Labels) Observe(t float64, e Events) {
 	if !e.usable() {
 		return
 	}
-	d, n := l.temper(e.DesignEffect), e.Treatment+e.Control
-	var control, ratios Alternatives // of one event in control; one in treatment has Grid times that
-	null := odds(e.Share, l.Ratio)
+	d := l.temper(e.DesignEffect)
+	switch {
+	case d == 1 && e.trials():
+		l.observeTrials(t, e)
+	case e.Treatment+e.Control == 0:
+	case d == 1 && l.Limit > 0 && e.Treatment+e.Control == 1 && l.E() <= l.Limit:
+		control := ratiosOf(Events{Share: e.Share, Control: 1}, l.Ratio, &l.Grid, 1)
+		treatment := control
+		multiply(&treatment, &l.Grid)
+		l.one(t, e, &treatment, &control)
+	default:
+		ratios := ratiosOf(e, l.Ratio, &l.Grid, d)
+		l.Multiply(t, &ratios)
+	}
+}
+
+// one counts a single event: with a limit, what one in the likelier arm would bring
+// beyond it goes to the other. Of several events in one batch the law is only
+// bounded, not known, and they are not raised.
+func (l *Labels) one(t float64, e Events, treatment, control *Alternatives) {
+	theta := e.Share * l.Ratio / odds(e.Share, l.Ratio)
+	if l.Grid[0] < 1 { // fewer are worse: an event of control is what trips
+		l.choose(t, 1-theta, e.Control == 1, control, treatment)
+		return
+	}
+	l.choose(t, theta, e.Treatment == 1, treatment, control)
+}
+
+// ratiosOf returns the likelihood ratio of a usable batch for each alternative of
+// the grid to the null ratio, tempered by the design effect d.
+func ratiosOf(e Events, ratio float64, grid *Alternatives, d float64) (ratios Alternatives) {
+	n := e.Treatment + e.Control
+	var control Alternatives // of one event in control; one in treatment has Grid times that
+	null := odds(e.Share, ratio)
 	for k := range control {
-		control[k] = null / odds(e.Share, l.Ratio*l.Grid[k])
+		control[k] = null / odds(e.Share, ratio*grid[k])
 		ratios[k] = control[k] // one by one: to copy what was just written in parts stalls the processor
 	}
 	switch {
 	case n > few || d > 1:
 		for k := range ratios {
-			ratios[k] = math.Exp((float64(e.Treatment)*math.Log(l.Grid[k]) + float64(n)*math.Log(control[k])) / d)
+			ratios[k] = math.Exp((float64(e.Treatment)*math.Log(grid[k]) + float64(n)*math.Log(control[k])) / d)
 		}
 	default: // what most windows hold; no logarithms
 		for range n - 1 {
 			multiply(&ratios, &control)
 		}
 		for range e.Treatment {
-			multiply(&ratios, &l.Grid)
+			multiply(&ratios, grid)
 		}
 	}
-	l.Multiply(t, &ratios)
+	return ratios
 }
 
 // few events are multiplied faster than their logarithms are taken.

@@ -10,7 +10,7 @@ import "math"
 // It is the likelihood ratio mixed over a half-normal of scale tau, the one-sided
 // normal mixture of Howard, Ramdas, McAuliffe and Sekhon ("Time-uniform,
 // nonparametric, nonasymptotic confidence sequences", 2021) with ρ = 1/τ². By the
-// central limit theorem, not exactly: ask for [MinUnits] in each arm, and use
+// central limit theorem, [asymptotic]: ask for [MinUnits] in each arm, and use
 // [Labels] for rare events. Without information (v or tau not above 0) it is 0.
 func NormalMixture(theta, v, tau float64) float64 {
 	if !(Contrast{theta, v}).known() || !scales(tau) {
@@ -60,7 +60,7 @@ func Rho(information, alpha float64) float64 {
 
 // Radius returns the half width of the two-sided normal-mixture confidence
 // sequence around an estimate with so much information (1/V). All intervals over
-// time together hold with probability 1 − alpha (Robbins 1970; Howard et al. 2021).
+// time together hold with probability 1 − alpha, [asymptotic] (Robbins 1970; Howard et al. 2021).
 func Radius(information, rho, alpha float64) float64 {
 	i := information
 	return math.Sqrt((i+rho)*(math.Log1p(i/rho)+2*math.Log(1/alpha))) / i

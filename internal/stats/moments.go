@@ -53,6 +53,18 @@ func (m Moments) Variance() float64 {
 	return max(0, (m.SumSq-m.Sum*m.Sum/m.N)/(m.N-1))
 }
 
+// An Estimate is a value and the variance of it.
+type Estimate struct {
+	Value float64 `json:"value"`
+	V     float64 `json:"v"`
+}
+
+// Estimate returns the mean as an estimate of that of the law that the values
+// come from.
+func (m Moments) Estimate() Estimate {
+	return Estimate{m.Mean(), m.Variance() / max(m.N, 1)}
+}
+
 // DesignEffect returns Kish's Σm²/Σm for values m that say how many events each
 // unit had: 1 if none had more than one, and about as many as the units have if
 // all are alike. Evidence raised to its inverse counts units in place of events.
@@ -78,13 +90,17 @@ func (m Margin) Contrast(treatment, control Moments) Contrast {
 	if treatment.N < 2 || control.N < 2 {
 		return Contrast{}
 	}
-	slope, sign := 1+m.Relative, 1.0
+	return m.contrast(treatment.Estimate(), control.Estimate())
+}
+
+func (m Margin) contrast(treatment, control Estimate) Contrast {
+	slope, sign := m.Ratio(), 1.0
 	if m.HigherIsBetter {
-		slope, sign = 1-m.Relative, -1
+		sign = -1
 	}
 	return Contrast{
-		Theta: sign*(treatment.Mean()-slope*control.Mean()) - m.Absolute,
-		V:     treatment.Variance()/treatment.N + slope*slope*control.Variance()/control.N,
+		Theta: sign*(treatment.Value-slope*control.Value) - m.Absolute,
+		V:     treatment.V + slope*slope*control.V,
 	}
 }
 

@@ -8,7 +8,7 @@ import "math"
 // beyond", alternatives {.4, .6, .75, .87, .95} · Ratio (their inverses where
 // higher is better), and no prior on the time of a change. Keep one for each
 // planned margin and feed all of them from the start: what earlier steps have
-// shown then counts for the later margins too.
+// shown then counts for the later margins too. [exact] as Labels is.
 type NonInferiority struct {
 	Ratio       float64    `json:"ratio"`
 	LogL        [5]float64 `json:"logL"`        // log likelihood ratio of each alternative to the null, untempered

@@ -31,6 +31,15 @@ func oracle(t *testing.T, key string, into any) {
 	}
 }
 
+// inOracles is the breaker that the oracles were computed with: another grid,
+// evenly weighed.
+func inOracles(m Margin, s Schedule) Labels {
+	return Labels{Breaker: NewBreaker(6, s), Ratio: m.Ratio(), Grid: Alternatives{1.2, 1.4, 1.8, 3, 8, 25}}
+}
+
+// halves is their schedule: half of the mass at the start, half over a day.
+var halves = Schedule{Start: 0.5, Rate: 0.5 / 86400, Horizon: 86400}
+
 func near(t *testing.T, what string, got, want float64) {
 	t.Helper()
 	if !(math.Abs(got-want) <= 1e-6*math.Abs(want)) {
@@ -97,7 +106,7 @@ func TestLabelSequence(t *testing.T) {
 	}
 	oracle(t, "label_eprocess_sequence", &o)
 	for _, c := range o.Cases {
-		l := NewLabels(Margin{Relative: o.R0 - 1}, FromStart())
+		l := inOracles(Margin{Relative: o.R0 - 1}, FromStart())
 		for i, label := range c.Labels {
 			pi, constant := c.Pi.(float64)
 			if !constant { // "ramp: 5 events at .01, 5 at .05, 5 at .2, 5 at .5"
@@ -119,7 +128,7 @@ func TestBreakerSequence(t *testing.T) {
 	}
 	oracle(t, "breaker_eprocess", &o)
 	for _, c := range o.Cases {
-		l := NewLabels(Margin{Relative: o.R0 - 1}, NewSchedule(1, 0))
+		l := inOracles(Margin{Relative: o.R0 - 1}, halves)
 		for i, e := range c.Events {
 			l.Observe(e[0], Events{Treatment: int64(e[1]), Control: int64(e[2]), Share: e[3]})
 			nearLog(t, "log E", l.LogE(), c.LogE[i])
@@ -140,7 +149,7 @@ func TestFirstEventLogrank(t *testing.T) {
 	}
 	oracle(t, "first_event_logrank", &o)
 	atRisk := RiskSet{Treatment: o.Start.NT, Control: o.Start.NC}
-	l := NewLabels(Margin{}, FromStart())
+	l := inOracles(Margin{}, FromStart())
 	for i, row := range o.Rows {
 		var n int64
 		var arms [2]int64
@@ -181,7 +190,7 @@ func TestPairedBetSequence(t *testing.T) {
 	}
 	oracle(t, "paired_betting", &o)
 	for _, c := range o.Cases {
-		p := NewPairedBet(Margin{Absolute: c.Delta, Relative: c.D}, 0, NewSchedule(1, 0))
+		p := NewPairedBet(Margin{Absolute: c.Delta, Relative: c.D}, 0, halves)
 		p.Blocks = 1
 		for i, b := range c.Blocks {
 			p.Control = b[3]
@@ -358,8 +367,8 @@ func TestStreamsTripAtTheExactRequest(t *testing.T) {
 	oracle(t, "deterministic_streams", &o)
 	for _, c := range o.Cases {
 		s := newStream(c.Seed)
-		fromStart := NewLabels(Margin{Relative: 0.05}, FromStart())
-		breaker := NewLabels(Margin{Relative: 0.05}, NewSchedule(1, 0))
+		fromStart := inOracles(Margin{Relative: 0.05}, FromStart())
+		breaker := inOracles(Margin{Relative: 0.05}, halves)
 		var errorsOf [2]float64
 		var counts [2]int
 		stops := map[*Labels]int{}

@@ -23,7 +23,7 @@ type Block struct {
 //
 // where ĉ is control's mean as it was known before the block. If the mean is
 // within the margin the bet cannot win on average, whatever the variance and
-// however heavy the upper tail: the guarantee is exact as long as no block's
+// however heavy the upper tail: the guarantee is [exact] as long as no block's
 // control mean exceeds some 4ĉ, where the floor of 0.01 begins to bind
 // (Waudby-Smith and Ramdas, "Estimating means of bounded random variables by
 // betting", 2024).

@@ -43,7 +43,7 @@ const (
 // Interval returns bounds of the rate ratio that hold at all times together with
 // probability 1 − alpha: the normal-mixture confidence sequence of log ratio, with
 // the variance of Greenland and Robins ("Estimation of a common effect parameter
-// from sparse follow-up data", 1985). By the central limit theorem, not exactly;
+// from sparse follow-up data", 1985). [asymptotic];
 // false while there are too few events. The verdict does not rest on it: a
 // breaker needs fewer.
 func (r RateRatio) Interval(alpha float64) (Interval, bool) {

@@ -6,7 +6,7 @@ import "math"
 // the planned shares": counts[i] units fell in arm i, which should get shares[i]
 // of them (above 0, with sum 1). prior says how near to the plan the
 // alternatives stand, in units; [SampleRatioPrior] by default. A mismatch is
-// shown when it reaches log(1/alpha) at any time; it is exact under continuous
+// shown when it reaches log(1/alpha) at any time; it is [exact] under continuous
 // looking (Lindon and Malek, "Anytime-valid inference for multinomial count
 // data", 2022).
 //

@@ -74,7 +74,9 @@ func TestDetectionDelay(t *testing.T) {
 		early := 0
 		for i := range n {
 			c := canary{share: 0.05, healthy: 0.01, broken: tt.broken, change: tt.change, end: tt.change + 86400}
-			at, ok := c.trip(seedOf(seed, i), NewLabels(Margin{Relative: 0.05}, NewSchedule(1, 0)))
+			l := NewLabels(Margin{Relative: 0.05}, NewSchedule(1, 0))
+			l.Limit = 1 / BreakerAlpha
+			at, ok := c.trip(seedOf(seed, i), l)
 			switch {
 			case !ok:
 				t.Errorf("run %d of %+v never tripped (seed %d)", i, tt, seed)
@@ -113,14 +115,66 @@ func TestHealthyRolloutsDoNotTrip(t *testing.T) {
 	}
 	n := runs(1000, 1000)
 	for _, rate := range []float64{0.01, 0.0105} {
-		tripped := 0
-		for i := range n {
-			c := canary{share: 0.05, healthy: 0.01, broken: rate, end: hours * 3600}
-			if _, ok := c.trip(seedOf(seed, i), NewLabels(Margin{Relative: 0.05}, NewSchedule(1, 0))); ok {
-				tripped++
+		for _, limit := range []float64{0, 1 / BreakerAlpha} {
+			tripped := 0
+			for i := range n {
+				c := canary{share: 0.05, healthy: 0.01, broken: rate, end: hours * 3600}
+				l := NewLabels(Margin{Relative: 0.05}, NewSchedule(1, 0))
+				l.Limit = limit
+				if _, ok := c.trip(seedOf(seed, i), l); ok {
+					tripped++
+				}
+			}
+			checkFalse(t, seed, n, tripped, BreakerAlpha)
+		}
+	}
+}
+
+// With a limit, evidence beyond it is given to the other outcome, and what is
+// expected of it all is still exactly 1: counted over every sequence of labels.
+func TestALimitIsAFairBet(t *testing.T) {
+	const limit, events = 5.0, 14
+	for _, m := range []Margin{{Relative: 0.05}, {Relative: 0.1, HigherIsBetter: true}} {
+		share := 0.2 // the outcome that trips is the rarer one
+		if m.HigherIsBetter {
+			share = 0.8
+		}
+		theta := share * m.Ratio() / odds(share, m.Ratio())
+		expected, tripped, raised := 0.0, 0.0, 0
+		var walk func(l Labels, chance float64, n int)
+		walk = func(l Labels, chance float64, n int) {
+			if l.E() > limit+0.5 { // the mass of the time since the last event may come on top
+				t.Fatalf("E %v beyond its limit", l.E())
+			}
+			if n == events || l.Tripped(1/limit) {
+				expected += chance * (l.E() + 1 - l.Spent)
+				if l.Tripped(1 / limit) {
+					tripped += chance
+				}
+				return
+			}
+			at := float64(n) * 6000 // the mass of a day is spent on the way
+			for _, treatment := range []bool{false, true} {
+				next, plain, p := l, l, 1-theta
+				if treatment {
+					p = theta
+				}
+				plain.Limit = 0
+				next.Observe(at, event(share, treatment))
+				plain.Observe(at, event(share, treatment))
+				if next.E() > plain.E()*(1+1e-12) {
+					raised++
+				}
+				walk(next, chance*p, n+1)
 			}
 		}
-		checkFalse(t, seed, n, tripped, BreakerAlpha)
+		l := NewLabels(m, NewSchedule(1, 0))
+		l.Limit = limit
+		walk(l, 1, 0)
+		if math.Abs(expected-1) > 1e-6 || tripped > 1/limit || raised == 0 {
+			t.Errorf("%+v: expected %v, want 1; tripped with chance %v, at most %v; raised %d times", m, expected, tripped, 1/limit, raised)
+		}
+		t.Logf("%+v: tripped with chance %.4f of %.4f, raised %d times", m, tripped, 1/limit, raised)
 	}
 }
 
@@ -410,6 +464,28 @@ func TestNonInferiorityOfAConversion(t *testing.T) {
 	t.Logf("ratio %.3f: of %d, %d shown where equal, %d at the margin", ratio, n, right, wrong)
 	if right < n*85/100 || wrong > mostFalse(n, AdvanceAlpha) {
 		t.Errorf("of %d, %d shown where equal, %d at the margin (seed %d)", n, right, wrong, seed)
+	}
+}
+
+// When all but a twentieth are treated it is the same test the other way about.
+func TestAHoldbackIsWatched(t *testing.T) {
+	const seed = 112
+	n := runs(1000, 300)
+	for _, limit := range []float64{0, 1 / BreakerAlpha} {
+		tripped, found := 0, 0
+		for i := range n {
+			for rate, k := range map[float64]*int{0.0105: &tripped, 0.03: &found} {
+				l := NewLabels(Margin{Relative: 0.05}, NewSchedule(1, 0))
+				l.Limit = limit
+				if _, ok := (canary{share: 0.95, healthy: 0.01, broken: rate, end: 600}).trip(seedOf(seed, i), l); ok {
+					*k++
+				}
+			}
+		}
+		checkFalse(t, seed, n, tripped, BreakerAlpha)
+		if found < n*95/100 {
+			t.Errorf("three times the errors found in %d of %d within ten minutes (seed %d)", found, n, seed)
+		}
 	}
 }
 

@@ -12,14 +12,22 @@
 // For each guardrail the judge holds
 //
 //   - a breaker, null "not worse than the margin": [Labels] for events such as
-//     errors, [PairedBet] for means of metrics that are never negative, and
-//     [Contrast] (asymptotic) for unit-level means and whatever remains;
+//     errors, [Exceedance] for quantiles, [PairedBet] for means of metrics that are
+//     never negative, and [Contrast] (asymptotic) for unit-level means, ratios
+//     ([Pairs]) and whatever remains;
 //   - evidence for an advance, null "worse than the step's margin":
 //     [NonInferiority] for events, a negated [Contrast] for means;
 //   - what a report shows: [RateRatio] or [Contrast], each with an interval that
 //     holds at all times together.
 //
-// [SampleRatio] tells whether the arms have the sizes that were asked for.
+// [ShareCheck] tells whether the arms have the sizes that were asked for, and
+// [Missing] whether one of them loses its telemetry. [Strata] compares units whose
+// events come late with those of the same age. [Contest] chooses among variants.
+// [Watch], [Monitor] and [HardLimit] are for what has no end, or no control group.
+// [TimeToTrip] and its like say beforehand how long it will all take.
+//
+// What a test promises is [exact] where a theorem gives it for finite samples, under
+// the assumptions told, and [asymptotic] where it rests on the central limit theorem.
 //
 // The types are plain values: a copy is a snapshot, and encoding/json restores
 // one bit for bit, so that a process that was restarted continues with exactly
@@ -46,6 +54,7 @@ const (
 	MinEventsInArm = 10    // and in each arm
 	WarmUpUnits    = 1000  // control units after which τ and the cap are frozen
 	CapQuantile    = 0.999 // of control, the cap learnt at WarmUpUnits, for both arms
+	MinTail        = 5     // control observations beyond a quantile before it is judged
 
 	Breakdowns = 8 // values of a `by` attribute that get a test of their own, each at its share of alpha
 

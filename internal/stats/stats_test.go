@@ -72,6 +72,7 @@ func TestScheduleGivesOutWhatItPlans(t *testing.T) {
 // states are one of each type that is written to a checkpoint.
 type states struct {
 	Labels   Labels
+	Trials   Labels
 	AtRisk   RiskSet
 	Bet      PairedBet
 	Within   NonInferiority
@@ -83,6 +84,7 @@ type states struct {
 func newStates() states {
 	return states{
 		Labels: NewLabels(Margin{Relative: 0.05}, NewSchedule(3, 0)),
+		Trials: NewLabels(Margin{Relative: 0.05}, NewSchedule(3, 0)),
 		AtRisk: RiskSet{Treatment: 50, Control: 950},
 		Bet:    NewPairedBet(Margin{Relative: 0.05, HigherIsBetter: true}, 50, NewSchedule(3, 0)),
 		Within: NewNonInferiority(1.25),
@@ -101,6 +103,8 @@ func (st *states) observe(s *stream, at float64) {
 		st.Within.Step()
 	}
 	st.Labels.Observe(at, e)
+	st.Trials.Limit = 100
+	st.Trials.Observe(at, Events{Share: 0.1, Treatment: int64(armOf(s.chance(0.1))), Control: int64(armOf(s.chance(0.5))), TreatmentTrials: 2, ControlTrials: 18})
 	st.Within.Observe(e)
 	st.Ratio.Observe(e)
 	x := s.logNormal(2, 0.5)
@@ -146,7 +150,7 @@ func TestAbsurdInputLeavesTheStateSound(t *testing.T) {
 		if _, err := json.Marshal(st); err != nil {
 			t.Fatalf("after %+v: %v\n%+v", what, err, st)
 		}
-		for _, x := range []float64{st.Labels.LogE(), st.Bet.LogE(), st.Within.LogE(), st.Labels.P()} {
+		for _, x := range []float64{st.Labels.LogE(), st.Trials.LogE(), st.Bet.LogE(), st.Within.LogE(), st.Labels.P()} {
 			if math.IsNaN(x) || math.IsInf(x, 0) {
 				t.Fatalf("after %+v: log E %v", what, x)
 			}
@@ -157,6 +161,8 @@ func TestAbsurdInputLeavesTheStateSound(t *testing.T) {
 			for _, c := range absurd {
 				e := Events{Share: a, Treatment: int64(b), Control: int64(c), DesignEffect: a}
 				st.Labels.Observe(c, e)
+				st.Trials.Observe(c, Events{Share: a, Treatment: int64(b), Control: int64(c), TreatmentTrials: int64(c), ControlTrials: int64(a)})
+				st.Trials.Observe(c, Events{Share: a, TreatmentTrials: int64(b), ControlTrials: int64(c)})
 				st.Within.Observe(e)
 				st.Ratio.Observe(e)
 				st.Bet.Observe(a, Block{Treatment: b, Control: c, DesignEffect: a})
@@ -368,6 +374,15 @@ func BenchmarkLabelsBatch(b *testing.B) {
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		l.Observe(float64(i)*0.05, Events{Share: 0.05, Treatment: int64(i % 19 / 18), Control: 2})
+	}
+}
+
+func BenchmarkLabelsTrials(b *testing.B) {
+	l := NewLabels(Margin{Relative: 0.05}, NewSchedule(1, 0))
+	l.Base = Baseline{X: 10, N: 1000}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		l.Observe(float64(i)*0.05, Events{Share: 0.05, Treatment: int64(i % 19 / 18), TreatmentTrials: 5, ControlTrials: 95})
 	}
 }
 

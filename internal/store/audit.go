@@ -38,6 +38,17 @@ func (tx *Tx) AppendAudit(e *flyball.AuditEntry) error {
 	return flyball.Errorf(flyball.Conflict, "version %d of %q has an audit entry already", e.Version, e.Environment)
 }
 
+// Versions returns the entries of an environment's versions after one, in their
+// order.
+func (tx *Tx) Versions(environment string, after int64) ([]flyball.AuditEntry, error) {
+	all, err := list(tx, scanBody[flyball.AuditEntry],
+		`SELECT body FROM audit WHERE environment = $1 AND version > 0 AND version > $2 ORDER BY version`, environment, after)
+	if err != nil {
+		return nil, fmt.Errorf("read the versions of %q: %w", environment, err)
+	}
+	return all, nil
+}
+
 // An AuditFilter selects entries of the audit log; its zero value selects the
 // latest [DefaultAuditLimit].
 type AuditFilter struct {

@@ -60,6 +60,12 @@ func TestAuditEntriesAreFoundInOrder(t *testing.T) {
 					t.Errorf("%+v: got %v, want %v", tt.which, seqs, tt.want)
 				}
 			}
+			for after, want := range [][]flyball.AuditEntry{{entries[0], entries[2]}, {entries[2]}, {}} {
+				found, err := tx.Versions("production", int64(after))
+				if diff := cmp.Diff(want, found); diff != "" || err != nil {
+					t.Errorf("versions after %d: %v %s", after, err, diff)
+				}
+			}
 			return nil
 		})
 	})

@@ -89,7 +89,8 @@ func (db *DB) Ping(ctx context.Context) error {
 }
 
 // Wake returns a channel that receives soon after any process commits a new
-// version of any environment, or nil where the database cannot tell. It is a
+// version of any environment, or whatever else it tells of ([Tx.Tell]); nil where
+// the database cannot tell. It is a
 // hint to poll sooner: values are merged, and lost while the database is away.
 // The channel is closed when ctx ends or the DB is closed.
 func (db *DB) Wake(ctx context.Context) <-chan struct{} {

@@ -86,12 +86,19 @@ func (tx *Tx) NextVersion(environment string) (version int64, err error) {
 	case !found:
 		return 0, notFound("environment", environment)
 	}
-	if tx.dialect.notify != "" {
-		if _, err := tx.exec(tx.dialect.notify, environment); err != nil {
-			return 0, fmt.Errorf("tell of version %d of environment %q: %w", version, environment, err)
-		}
+	return version, tx.Tell(environment)
+}
+
+// Tell wakes other processes when the transaction commits; see [DB.Wake]. What
+// it is about is for whoever watches the database.
+func (tx *Tx) Tell(about string) error {
+	if tx.dialect.notify == "" {
+		return nil
 	}
-	return version, nil
+	if _, err := tx.exec(tx.dialect.notify, about); err != nil {
+		return fmt.Errorf("tell other processes of %s: %w", about, err)
+	}
+	return nil
 }
 
 // Teams returns all teams, by key.

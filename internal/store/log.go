@@ -10,7 +10,7 @@ import (
 // order in which they happened.
 type LogEntry struct {
 	Seq         int64     // rises by one without gaps, in the order of commits
-	Kind        string    // KindBatch or KindRollout
+	Kind        string    // KindBatch, KindRollout, …
 	Environment string    // where it belongs
 	ID          string    // of the batch or the change; unique with kind and environment
 	At          time.Time // when it arrived
@@ -21,7 +21,8 @@ type LogEntry struct {
 const (
 	KindBatch   = "batch"
 	KindRollout = "rollout"
-	KindGone    = "gone" // an instance was declared gone; the body is its id
+	KindStream  = "stream" // samples of a guardrail that has no units
+	KindGone    = "gone"   // an instance was declared gone; the body is its id
 )
 
 // DedupWindow is how long after its arrival an id of the log is remembered at

@@ -56,6 +56,12 @@ func TestEnvironmentsAndTeams(t *testing.T) {
 			if want := (flyball.Environment{Key: "production", Version: 1}); e != want {
 				t.Errorf("got %+v, want %+v", e, want)
 			}
+			head, errHead := tx.Head("production")
+			if want := (flyball.RulesetID{Epoch: 1, Version: 1}); head != want || errHead != nil {
+				t.Errorf("got %v, %v, want %v", head, errHead, want)
+			}
+			_, errHead = tx.Head("nowhere")
+			wantCode(t, errHead, flyball.NotFound)
 			teams, err2 := tx.Teams()
 			if want := []flyball.Team{{Key: "payments-team", Name: "Payments", Contact: "#pay"}}; !slices.Equal(teams, want) {
 				t.Errorf("got %+v, want %+v", teams, want)
@@ -326,7 +332,7 @@ func TestInstancesKeepTheLaterWord(t *testing.T) {
 			update(t, db, func(tx *Tx) error {
 				return tx.PutInstances([]flyball.Instance{{
 					InstanceInfo: flyball.InstanceInfo{ID: id, Service: "shop"}, Environment: "production",
-					Applied: flyball.RulesetID{Epoch: 1, Version: version}, LastSeen: seen,
+					Applied: &flyball.RulesetID{Epoch: 1, Version: version}, LastSeen: seen,
 				}})
 			})
 		}

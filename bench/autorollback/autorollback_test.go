@@ -49,3 +49,23 @@ func TestQuantiles(t *testing.T) {
 		t.Error("of nothing there is something")
 	}
 }
+
+func TestWhatCrossedIsInTheWindowThatTripped(t *testing.T) {
+	at := func(ms int) time.Time { return time.UnixMilli(1_000_000 + int64(ms)) }
+	all := []sentBatch{
+		{sent: at(0), answered: at(10), earliest: at(-200), failed: at(-150)}, // long before
+		{sent: at(900), answered: at(910), earliest: at(700)},
+		{sent: at(990), answered: at(1010), earliest: at(800), failed: at(850)},
+		{sent: at(1020), answered: at(1030), earliest: at(790), failed: at(790)}, // after
+	}
+	if got := crossing(all, at(1000)); !got.Equal(at(850)) {
+		t.Errorf("it crossed at %v", got.Sub(at(0)))
+	}
+	all[2].failed = time.Time{}
+	if got := crossing(all, at(1000)); !got.Equal(at(700)) {
+		t.Errorf("without a failure it crossed at %v", got.Sub(at(0)))
+	}
+	if !crossing(nil, at(0)).IsZero() {
+		t.Error("of nothing something crossed")
+	}
+}

@@ -12,9 +12,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/flyballdev/flyball/bench/record"
 )
@@ -26,22 +23,7 @@ func main() {
 	flag.StringVar(&c.binary, "flyball", "", "the flyball program; built if empty")
 	folder := flag.String("results", "results", "where the results are written")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	run := record.Begin("autorollback", "make bench-autorollback")
-	f, err := bench(ctx, c)
-	fail(err)
-	show(os.Stdout, run, f)
-	path, err := run.Write(*folder, f)
-	fail(err)
-	fmt.Println("\nresults:", path)
-}
-
-func fail(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	record.Do("autorollback", *folder, func(ctx context.Context) (figures, error) { return bench(ctx, c) }, show)
 }
 
 // show prints what was found out.

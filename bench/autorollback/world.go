@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -48,10 +47,40 @@ type world struct {
 	batches  []sentBatch
 }
 
-// A sentBatch is telemetry that held failures of treated requests.
+// A sentBatch is telemetry with observations: when it was sent and acknowledged,
+// and when the first of its requests was completed, and the first of its treated
+// ones that failed.
 type sentBatch struct {
-	sent     time.Time
-	earliest time.Time // completion of the first of them
+	sent, answered   time.Time
+	earliest, failed time.Time
+}
+
+// lately is how long before the judge trips a batch may have been acknowledged
+// whose observations stand in the window that tripped: a window lasts 50 ms and
+// then until both arms are in it, of which the treatment comes ten times a second.
+const lately = 250 * time.Millisecond
+
+// crossing returns when the observation that crossed was completed, or at the
+// earliest could have been: the first failure of the treatment in the batches of
+// the window that tripped; where none is in there, the first observation.
+func crossing(all []sentBatch, tripped time.Time) (at time.Time) {
+	least := func(t time.Time) {
+		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	in := slices.DeleteFunc(slices.Clone(all), func(b sentBatch) bool {
+		return b.sent.After(tripped) || b.answered.Before(tripped.Add(-lately))
+	})
+	for _, b := range in {
+		least(b.failed)
+	}
+	if at.IsZero() {
+		for _, b := range in {
+			least(b.earliest)
+		}
+	}
+	return at
 }
 
 // run starts a rollout that turns bad, and waits until every instance has been
@@ -253,64 +282,62 @@ func (w *world) judged(ctx context.Context, id string, last time.Time, out outco
 	if r.State != flyball.RolloutAborted || len(e.Guardrails) != 1 || e.Guardrails[0].FirstTripped == nil {
 		return out, fmt.Errorf("the rollout is %s, by %+v", r.State, e)
 	}
-	tripped := *e.Guardrails[0].FirstTripped
-	// What crossed is a failure in the batch that was sent last before.
-	var crossing sentBatch
 	w.mu.Lock()
-	for _, b := range w.batches {
-		if !b.sent.After(tripped) && b.sent.After(crossing.sent) {
-			crossing = b
-		}
-	}
+	crossed := crossing(w.batches, *e.Guardrails[0].FirstTripped)
 	w.mu.Unlock()
-	if crossing.sent.IsZero() {
-		return out, errors.New("it was aborted before any failure was sent")
+	if crossed.IsZero() {
+		return out, errors.New("it was aborted before anything was sent")
 	}
-	out.crossing, out.spread = last.Sub(crossing.earliest), last.Sub(r.EndedAt)
+	out.crossing, out.spread = last.Sub(crossed), last.Sub(r.EndedAt)
 	return out, nil
 }
 
-// A listener notes when failures of treated requests are sent.
+// A listener notes what is sent, and when.
 type listener struct {
 	http.RoundTripper
 	w *world
 }
 
 func (l listener) RoundTrip(r *http.Request) (*http.Response, error) {
+	var b sentBatch
 	if strings.HasSuffix(r.URL.Path, "/telemetry") && r.GetBody != nil {
 		if body, err := r.GetBody(); err == nil {
-			l.note(body, r.Header.Get("Content-Encoding") == "gzip")
+			b = l.w.read(body, r.Header.Get("Content-Encoding") == "gzip")
 			body.Close()
 		}
 	}
-	return l.RoundTripper.RoundTrip(r)
+	b.sent = time.Now()
+	resp, err := l.RoundTripper.RoundTrip(r)
+	if b.answered = time.Now(); !b.earliest.IsZero() && err == nil {
+		l.w.mu.Lock()
+		l.w.batches = append(l.w.batches, b)
+		l.w.mu.Unlock()
+	}
+	return resp, err
 }
 
-func (l listener) note(body io.Reader, zipped bool) {
+// read looks into a batch of telemetry.
+func (w *world) read(body io.Reader, zipped bool) (b sentBatch) {
 	if zipped {
 		z, err := gzip.NewReader(body)
 		if err != nil {
-			return
+			return b
 		}
 		body = z
 	}
-	data, err := io.ReadAll(body)
-	if err != nil || !bytes.Contains(data, []byte(`"value":1`)) {
-		return
+	var t flyball.TelemetryBatch
+	if json.NewDecoder(body).Decode(&t) != nil {
+		return b
 	}
-	var b flyball.TelemetryBatch
-	if json.Unmarshal(data, &b) != nil {
-		return
-	}
-	l.w.mu.Lock()
-	defer l.w.mu.Unlock()
-	earliest := time.Time{}
-	for _, o := range b.Observations {
-		if at, ok := l.w.failures[o.Unit]; ok && (earliest.IsZero() || at.Before(earliest)) {
-			earliest = at
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, o := range t.Observations {
+		if b.earliest.IsZero() || o.T.Before(b.earliest) {
+			b.earliest = o.T
+		}
+		if at, ok := w.failures[o.Unit]; ok && (b.failed.IsZero() || at.Before(b.failed)) {
+			b.failed = at
 		}
 	}
-	if !earliest.IsZero() {
-		l.w.batches = append(l.w.batches, sentBatch{sent: time.Now(), earliest: earliest})
-	}
+	return b
 }

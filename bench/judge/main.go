@@ -8,10 +8,10 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,25 +45,13 @@ func main() {
 		if err == nil && !(p > 0 && p < 100) {
 			err = fmt.Errorf("-effects: %v is no percentage between 0 and 100", p)
 		}
-		fail(err)
+		record.Fail(err)
 		c.effects = append(c.effects, p/100)
 	}
 	if !(c.share > 0 && c.share < 1) || c.runs < 1 {
-		fail(fmt.Errorf("-share must be between 0 and 1, and -runs at least 1"))
+		record.Fail(fmt.Errorf("-share must be between 0 and 1, and -runs at least 1"))
 	}
-	run := record.Begin("judge", "make bench-judge")
-	f := bench(c)
-	show(os.Stdout, run, f)
-	path, err := run.Write(*folder, f)
-	fail(err)
-	fmt.Println("\nresults:", path)
-}
-
-func fail(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	record.Do("judge", *folder, func(context.Context) (figures, error) { return bench(c), nil }, show)
 }
 
 // A delay is how long a rule took to stop runs that had broken.

@@ -10,9 +10,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/flyballdev/flyball/bench/record"
 )
@@ -26,25 +23,10 @@ func main() {
 	answers := flag.String("floor", "", "be the floor: serve the answers in this file")
 	flag.Parse()
 	if *answers != "" {
-		fail(serveFloor(*answers))
+		record.Fail(serveFloor(*answers))
 		return
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	run := record.Begin("server", "make bench-server")
-	f, err := bench(ctx, c)
-	fail(err)
-	show(os.Stdout, run, f)
-	path, err := run.Write(*folder, f)
-	fail(err)
-	fmt.Println("\nresults:", path)
-}
-
-func fail(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	record.Do("server", *folder, func(ctx context.Context) (figures, error) { return bench(ctx, c) }, show)
 }
 
 // show prints what was found out.

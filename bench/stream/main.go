@@ -11,11 +11,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/flyballdev/flyball/bench/record"
 )
@@ -30,30 +27,15 @@ func main() {
 	hub := flag.Bool("hub", false, "be the floor")
 	flag.Parse()
 	if *hub {
-		fail(serveHub())
+		record.Fail(serveHub())
 		return
 	}
 	for size := range strings.SplitSeq(*sizes, ",") {
 		n, err := strconv.Atoi(size)
-		fail(err)
+		record.Fail(err)
 		c.sizes = append(c.sizes, n)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	run := record.Begin("stream", "make bench-stream")
-	f, err := bench(ctx, c)
-	fail(err)
-	show(os.Stdout, run, f)
-	path, err := run.Write(*folder, f)
-	fail(err)
-	fmt.Println("\nresults:", path)
-}
-
-func fail(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	record.Do("stream", *folder, func(ctx context.Context) (figures, error) { return bench(ctx, c) }, show)
 }
 
 // show prints what was found out.

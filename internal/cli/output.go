@@ -48,7 +48,7 @@ func (p *program) answer(o api.Operation, answer json.RawMessage) error {
 	}
 	answer = plainJSON(answer)
 	switch o.Name {
-	case "get_rollout", "pause_rollout", "resume_rollout", "abort_rollout", "pass_gate":
+	case "get_rollout", "start_rollout", "pause_rollout", "resume_rollout", "abort_rollout", "pass_gate":
 		return p.printRollout(answer)
 	case "get_change", "approve_change", "reject_change", "review_change":
 		return p.printPlanned(answer)

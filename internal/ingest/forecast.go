@@ -162,19 +162,21 @@ func (f *forecast) unitsOf(seen []flyball.MetricTraffic) (most []flyball.UnitsSe
 }
 
 // unitsIn says how many distinct units come in a time: between what was seen in
-// shorter and in longer ones, and at most in proportion beyond.
+// two times in proportion, and beyond the longest as new ones came last, since
+// most of those who come were there before.
 func unitsIn(seen []flyball.UnitsSeen, in time.Duration) float64 {
-	at, n := time.Duration(0), 0.0
+	at, n, rate := time.Duration(0), 0.0, 0.0
 	for _, s := range seen {
+		if s.In.Std() <= at {
+			continue
+		}
+		rate = max(0, s.N-n) / float64(s.In.Std()-at)
 		if in <= s.In.Std() {
-			return n + (s.N-n)*float64(in-at)/float64(s.In.Std()-at)
+			break
 		}
 		at, n = s.In.Std(), s.N
 	}
-	if at <= 0 {
-		return 0
-	}
-	return n * float64(in) / float64(at)
+	return n + rate*float64(in-at)
 }
 
 // step forecasts one step, which begins when the rollout is so old.
@@ -330,6 +332,8 @@ func (f *forecast) warn() {
 	}
 	if len(f.units) == 0 {
 		note("nobody knows how many units reach the flag: say --traffic '{unitsPerDay: …}'")
+	} else if last := f.units[len(f.units)-1].In; f.out.Takes != nil && f.out.Takes.Std() > 10*last.Std() {
+		note("units were seen for %v only, and exposures are told as if new ones kept coming: say --traffic '{unitsPerDay: …}'", last.Std().Round(time.Second))
 	}
 	if len(f.plan.Guardrails) == 0 {
 		note("the plan has no guardrails: it rises by the clock, and nothing takes it back")

@@ -20,7 +20,9 @@ type Plan struct {
 	Why        []string  `json:"why" doc:"why the risk is what it is"`
 	Previews   []Preview `json:"previews,omitempty" doc:"who gets something else, by environment"`
 	Needs      Approvals `json:"needs" doc:"what must be approved before it can be applied"`
-	Refused    string    `json:"refused,omitempty" doc:"why nobody may do this now, such as a freeze"`
+	// Versions are what the change would be made upon.
+	Versions map[string]int64 `json:"versions,omitempty" doc:"the ruleset version of each environment that it alters, before it"`
+	Refused  string           `json:"refused,omitempty" doc:"why nobody may do this now, such as a freeze"`
 }
 
 // Approvals say how many people must approve, and who they may be.
@@ -93,7 +95,8 @@ const (
 type ChangeRequest struct {
 	ID         string          `json:"id"`
 	Operation  string          `json:"operation" doc:"the capability, as in the API's document"`
-	Input      json.RawMessage `json:"input"`
+	Flag       string          `json:"flag,omitempty" doc:"the flag that it concerns; none if it concerns more"`
+	Input      json.RawMessage `json:"input,omitempty" doc:"what the capability is run with once it is approved; sealed if it holds secrets"`
 	Plan       Plan            `json:"plan" doc:"as it was when proposed"`
 	Proposer   Actor           `json:"proposer"`
 	Reason     string          `json:"reason"`

@@ -26,6 +26,8 @@ type Policy struct {
 	Approvals map[Risk]Need `json:"approvals" doc:"by risk: how many approvals a change needs"`
 	TTL       Duration      `json:"approvalTTL" doc:"how long a request, with its approvals, can be applied" example:"24h"`
 	Freezes   []Freeze      `json:"freezes,omitempty" doc:"times in which nothing is raised"`
+	// Described is for every environment: a flag is described where it is defined.
+	Described bool `json:"requireDescription,omitempty" doc:"whether a new flag must say what it does"`
 }
 
 // A Need is how many approvals a change needs, exposed at once or by a rollout

@@ -39,6 +39,9 @@ type house struct {
 	api      *api.Server
 	http     *http.Server
 	client   *http.Client
+	person   string   // the token of ann, once there is one
+	proposal string   // a change that ann proposed, once there is one
+	review   string   // a change that ann made by breaking the glass, once there is one
 	risen    string   // a rollout at its second step, once there is one
 	ends     []func() // in the order in which they began
 
@@ -375,6 +378,13 @@ func (h *house) call(token, name string, f fields, headers ...string) reply {
 	h.t.Helper()
 	method, path, body := request(h.t, operation(h.t, name), f)
 	return h.send(method, path, token, body, headers...)
+}
+
+// in uses a capability that changes something in a manner, such as dryRun.
+func (h *house) in(manner, token, name string, f fields, headers ...string) reply {
+	h.t.Helper()
+	method, path, body := request(h.t, operation(h.t, name), f)
+	return h.send(method, path+"?"+manner+"=true", token, body, headers...)
 }
 
 // request puts each field where the route wants it.

@@ -1,11 +1,14 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -32,33 +35,42 @@ func Manners() []Manner {
 	}
 }
 
-// mannerOf reads the manner of a change from the query of its request.
+// mannerOf reads the manner of a change from the query of its request. A word in
+// the query that is not known is refused, lest a misspelt dryRun changes
+// something.
 func mannerOf(r *http.Request, o Operation) (*service.Manner, error) {
 	m := &service.Manner{}
-	if !o.Changes() || r.URL.RawQuery == "" {
-		return m, nil
+	if r.URL.RawQuery == "" || !o.HasBody() {
+		return m, nil // the query holds the input, which is checked as such
 	}
-	query := r.URL.Query()
-	asked := 0
-	for name, into := range map[string]func(){
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, flyball.Errorf(flyball.Invalid, "the query is malformed: %v", err)
+	}
+	ways := map[string]func(){
 		manDryRun:     func() { m.DryRun = true },
-		manPropose:    func() { m.Propose = &service.Proposal{Operation: o.Name} },
+		manPropose:    func() { m.Propose = &service.Proposal{Operation: o.Name, Secret: o.Secret} },
 		manBreakGlass: func() { m.BreakGlass = true },
-	} {
-		if !query.Has(name) {
-			continue
-		}
+	}
+	asked := 0
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		choose := ways[name]
 		yes, err := strconv.ParseBool(query.Get(name))
-		if err != nil {
-			return nil, flyball.FieldErrorf(name, "%q is neither true nor false", query.Get(name))
-		}
-		if yes {
+		switch {
+		case choose == nil || !o.Changes():
+			return nil, flyball.FieldErrorf(strings.ToValidUTF8(name, "\uFFFD"), "is not known in the query; a change takes dryRun, propose or breakGlass there")
+		case err != nil || len(query[name]) > 1:
+			return nil, flyball.FieldErrorf(name, "%q is neither true nor false", query[name])
+		case yes:
 			asked++
-			into()
+			choose()
 		}
 	}
-	if asked > 1 {
+	switch {
+	case asked > 1:
 		return nil, flyball.FieldErrorf(manDryRun, "choose one of dryRun, propose and breakGlass")
+	case m.Propose != nil && o.Access == service.Approve:
+		return nil, flyball.FieldErrorf(manPropose, "nobody decides by proposing to: decide, or leave it")
 	}
 	return m, nil
 }
@@ -103,7 +115,11 @@ func (s *Server) applyChange(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		o.run(s.service, w, r, &service.Manner{Request: request.ID}, func(_ context.Context, into any) error {
-			return json.NewDecoder(bytes.NewReader(request.Input)).Decode(into)
+			input, err := s.service.InputOf(request)
+			if err != nil {
+				return err
+			}
+			return json.Unmarshal(input, into)
 		})
 		return
 	}
@@ -117,4 +133,20 @@ func manners() []*huma.Param {
 		params = append(params, &huma.Param{Name: m.Name, In: "query", Description: m.About, Schema: &huma.Schema{Type: huma.TypeBoolean}})
 	}
 	return params
+}
+
+const applyPath = "/api/v1/changes/{id}/apply"
+
+// applyEntry is the part of [Server.applyChange] of the OpenAPI document. It is no
+// row: what it takes and answers is that of the capability that was proposed.
+func applyEntry() *huma.Operation {
+	e := &huma.Operation{
+		OperationID: "apply_change", Method: http.MethodPost, Path: applyPath, Tags: []string{"changes"},
+		Summary:     "Make a change that was approved; it answers as the capability that was proposed.",
+		Description: "On the command line: `flyball change apply 0f3a9c12d4e5`",
+		Parameters:  []*huma.Param{{Name: "id", In: "path", Required: true, Description: "the change's id", Schema: &huma.Schema{Type: huma.TypeString}}},
+		Responses:   map[string]*huma.Response{"200": jsonResponse("Done", "application/json", &huma.Schema{Type: huma.TypeObject})},
+	}
+	addProblems(e)
+	return e
 }

@@ -39,6 +39,7 @@ type Operation struct {
 	Columns string   // of the table that the command prints, if it lists
 	Still   bool     // it makes no version of a ruleset, whatever it changes
 	Limit   int64    // bytes of a request's body
+	Secret  bool     // its input may hold secrets
 	Waits   bool     // for something to happen; the wait ends when the server is about to stop
 	In, Out reflect.Type
 
@@ -81,6 +82,7 @@ func (o Operation) maybe(arg string) Operation     { o.Maybe = arg; return o }
 func (o Operation) table(columns string) Operation { o.Columns = columns; return o }
 func (o Operation) still() Operation               { o.Still = true; return o }
 func (o Operation) upTo(limit int64) Operation     { o.Limit = limit; return o }
+func (o Operation) secret() Operation              { o.Secret = true; return o }
 func (o Operation) waits() Operation               { o.Waits = true; return o }
 
 // Changes says whether the capability changes anything: what does, needs a
@@ -128,6 +130,10 @@ func (o Operation) serve(s *service.Service) http.HandlerFunc {
 			writeProblem(w, r, err)
 			return
 		}
+		if path := repeated(body); path != "" && o.HasBody() {
+			writeProblem(w, r, flyball.FieldErrorf(path, "is given twice: of two values, each reader might take another"))
+			return
+		}
 		body, told, err := o.cut(body)
 		if err != nil {
 			writeProblem(w, r, err)
@@ -162,12 +168,14 @@ func (o Operation) run(s *service.Service, w http.ResponseWriter, r *http.Reques
 		return
 	}
 	tellVersions(w, versions.Made())
+	if made := m.Proposed(); made != nil && made.State == flyball.RequestReview {
+		w.Header().Set(ReviewHeader, made.ID)
+	}
 	status := o.Success()
-	switch {
-	case m.DryRun:
-		status = http.StatusOK
-	case m.Propose != nil:
+	if m.Propose != nil && m.Proposed() != nil {
 		status = http.StatusCreated
+	} else if m.Plans() {
+		status = http.StatusOK
 	}
 	writeJSON(w, r, status, out)
 }
@@ -183,6 +191,10 @@ func (o Operation) Success() int {
 // VersionsHeader tells which ruleset versions a change made, such as
 // "development=5, production=12", so that a caller can wait for the fleet.
 const VersionsHeader = "Flyball-Versions"
+
+// ReviewHeader tells the id of the review that a change opened by breaking the
+// glass.
+const ReviewHeader = "Flyball-Review"
 
 func tellVersions(w http.ResponseWriter, made map[string]int64) {
 	var parts []string

@@ -36,6 +36,7 @@ func document() *huma.OpenAPI {
 	for _, o := range operations {
 		doc.AddOperation(o.entry())
 	}
+	doc.AddOperation(applyEntry())
 	return doc
 }
 
@@ -66,11 +67,15 @@ func (o Operation) entry() *huma.Operation {
 		e.Parameters = append(e.Parameters, manners()...)
 	}
 	e.Responses[strconv.Itoa(o.Success())] = jsonResponse("Done", "application/json", answer(o.Out))
+	addProblems(e)
+	return e
+}
+
+func addProblems(e *huma.Operation) {
 	problem := jsonResponse("What went wrong", "application/problem+json", answer(reflect.TypeFor[Problem]()))
 	for _, s := range []int{401, 403, 404, 409, 413, 422} {
 		e.Responses[strconv.Itoa(s)] = problem
 	}
-	return e
 }
 
 // requestBody describes the fields that do not stand in the path.

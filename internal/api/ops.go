@@ -92,15 +92,15 @@ var operations = []Operation{
 		command("change list", "").table("changes: id state plan.action plan.subject plan.risk proposer.id expiresAt reason"),
 	op("get_change", "GET /api/v1/changes/{id}", "Show a change that was proposed: what it does, and who must approve.", service.Read, (*svc).Change).
 		command("change show", "0f3a9c12d4e5", "id"),
-	op("approve_change", "POST /api/v1/changes/{id}/approve", "Consent to exactly the change that was proposed.", service.Approve, (*svc).ApproveChange).
+	op("approve_change", "POST /api/v1/changes/{id}/approve", "Consent to exactly the change that was proposed.", service.Approve, (*svc).ApproveChange).still().
 		command("change approve", "0f3a9c12d4e5 --reason 'the preview is as expected'", "id"),
-	op("reject_change", "POST /api/v1/changes/{id}/reject", "Refuse a change that was proposed, or take it back.", service.Approve, (*svc).RejectChange).
+	op("reject_change", "POST /api/v1/changes/{id}/reject", "Refuse a change that was proposed, or take it back.", service.Approve, (*svc).RejectChange).still().
 		command("change reject", "0f3a9c12d4e5 --reason 'after the holidays'", "id"),
-	op("review_change", "POST /api/v1/changes/{id}/review", "Close the review of a change that was made by breaking the glass.", service.Approve, (*svc).ReviewChange).
+	op("review_change", "POST /api/v1/changes/{id}/review", "Close the review of a change that was made by breaking the glass.", service.Approve, (*svc).ReviewChange).still().
 		command("change review", "0f3a9c12d4e5 --reason 'it was right: the site was down'", "id"),
 	op("get_policy", "GET /api/v1/policy", "Show what changes need in protected environments.", service.Read, (*svc).Policy).
 		command("policy get", ""),
-	op("update_policy", "PUT /api/v1/policy", "Say what changes need in protected environments.", service.Admin, (*svc).SetPolicy).
+	op("update_policy", "PUT /api/v1/policy", "Say what changes need in protected environments.", service.Admin, (*svc).SetPolicy).still().
 		command("policy update", "-f policy.yaml --reason 'a freeze over the holidays'"),
 
 	op("list_audit", "GET /api/v1/audit", "List who changed what, when and why.", service.Read, (*svc).ListAudit).
@@ -137,13 +137,13 @@ var operations = []Operation{
 	op("revoke_token", "POST /api/v1/tokens/{id}/revoke", "End a token at once.", service.Admin, (*svc).RevokeToken).still().
 		command("token revoke", "0f3a9c12d4e5 --reason 'it leaked'", "id"),
 
-	op("create_webhook", "POST /api/v1/webhooks", "Create a webhook; it is told what happens from now on.", service.Admin, (*svc).CreateWebhook).still().
+	op("create_webhook", "POST /api/v1/webhooks", "Create a webhook; it is told what happens from now on.", service.Admin, (*svc).CreateWebhook).still().secret().
 		command("webhook create", "payments-alerts --kind slack --url https://hooks.slack.com/services/T000/B000/XXX --environments production --flags 'payments.*' --actions 'rollout.*,flag.kill' --reason 'the team watches'", "key"),
 	op("list_webhooks", "GET /api/v1/webhooks", "List webhooks and how they fare, without their secrets.", service.Admin, (*svc).ListWebhooks).
 		command("webhook list", "").table("webhooks: key kind host enabled environments flags actions pending dead restsUntil"),
 	op("get_webhook", "GET /api/v1/webhooks/{key}", "Show a webhook and how it fares, without its secrets.", service.Admin, (*svc).Webhook).
 		command("webhook get", "payments-alerts", "key"),
-	op("update_webhook", "PUT /api/v1/webhooks/{key}", "Replace a webhook; url, secret and enabled stay if they are left out.", service.Admin, (*svc).UpdateWebhook).still().
+	op("update_webhook", "PUT /api/v1/webhooks/{key}", "Replace a webhook; url, secret and enabled stay if they are left out.", service.Admin, (*svc).UpdateWebhook).still().secret().
 		command("webhook update", "payments-alerts --kind slack --environments production --reason 'all flags'", "key"),
 	op("delete_webhook", "POST /api/v1/webhooks/{key}/delete", "Take a webhook away, with what waits for it.", service.Admin, (*svc).DeleteWebhook).still().
 		command("webhook delete", "payments-alerts --reason 'the channel is closed'", "key"),

@@ -73,7 +73,7 @@ func New(o Options) *Server {
 		}
 		s.route(mux, op.Method+" "+op.Path, policy{access: op.Access}, h)
 	}
-	s.route(mux, "POST /api/v1/changes/{id}/apply", policy{access: service.Write}, s.applyChange)
+	s.route(mux, "POST "+applyPath, policy{access: service.Write}, s.applyChange)
 	openAPI()
 	s.route(mux, "GET /api/v1/openapi.json", policy{public: true}, s.openAPI)
 	s.route(mux, "GET /sdk/v1/ruleset", policy{access: service.SDK}, s.ruleset)

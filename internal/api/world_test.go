@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/rollout"
 	"github.com/flyballdev/flyball/internal/store"
 )
@@ -188,6 +189,17 @@ func useCases(h *house) map[string]useCase {
 			want: map[string]any{"passed.0.by": "agent:bot", "passed.0.gate": 0.0}},
 		"evaluate": {in: fields{"key": search, "environment": "production", "context": fields{"targetingKey": "tester-1"}},
 			want: map[string]any{"value": "new", "variant": "new", "reason": "TARGETING_MATCH", "rule": "staff"}},
+		"list_changes": {in: fields{"limit": 1}, want: map[string]any{"changes.#": 1.0, "changes.0.id": h.broken(), "changes.0.state": "review"}},
+		"get_change":   {in: fields{"id": h.proposed()}, want: map[string]any{"state": "open", "operation": "set_default", "flag": search, "proposer.id": "user:ann", "input.default.variant": "new"}},
+		"approve_change": {in: fields{"id": h.proposed(), "reason": "as expected"}, bumps: audited, action: "change.approve",
+			want: map[string]any{"state": "open", "approvals.0.by": "user:admin", "approvals.0.reason": "as expected"}},
+		"reject_change": {in: fields{"id": h.proposed(), "reason": "after the holidays"}, bumps: audited, action: "change.reject",
+			want: map[string]any{"state": "rejected", "rejectedBy": "user:admin", "rejectedAs": "after the holidays"}},
+		"review_change": {in: fields{"id": h.broken(), "reason": "it was right"}, bumps: audited, action: "change.review",
+			want: map[string]any{"state": "applied", "approvals.0.by": "user:admin"}},
+		"get_policy": {in: fields{}, want: map[string]any{"approvals.high.direct": 2.0, "approvals.low.direct": 0.0, "approvalTTL": "24h", "requireDescription": nil}},
+		"update_policy": {in: lenient, bumps: audited, action: "policy.update",
+			want: map[string]any{"approvals.high.direct": 0.0, "approvalTTL": "1h", "requireDescription": true}},
 		"list_audit": {in: fields{"subject": gone, "environment": "production", "limit": 1},
 			want: map[string]any{"entries.#": 1.0, "entries.0.action": "flag.archive", "entries.0.reason": "the old path is gone"}},
 		"get_fleet": {in: fields{"environment": "production"}, want: map[string]any{"environments.#": 1.0, "environments.0.instances": 0.0, "environments.0.environment": "production"}},
@@ -228,6 +240,45 @@ func useCases(h *house) map[string]useCase {
 		"redeliver": {in: fields{"key": "ops", "seq": 1, "reason": "the receiver is back"}, bumps: audited, action: "webhook.redeliver",
 			want: map[string]any{"state": "pending", "webhook": "ops"}},
 	}
+}
+
+// lenient is a policy under which nothing needs approval.
+var lenient = fields{
+	"approvals":   fields{"none": none, "low": none, "medium": none, "high": none},
+	"approvalTTL": "1h", "requireDescription": true, "reason": "a test",
+}
+
+var none = fields{"direct": 0, "staged": 0}
+
+// ann returns the token of a person who is not the admin.
+func (h *house) ann() string {
+	if h.person == "" {
+		h.person = h.token(fields{"kind": "api", "name": "ann", "actor": "user:ann"})
+	}
+	return h.person
+}
+
+// proposed returns the id of a change that ann proposed.
+func (h *house) proposed() string {
+	if h.proposal == "" {
+		h.proposal = h.in("propose", h.ann(), "set_default", in(search).with("default", fields{"variant": "new"})).want(h.t, 201).read(h.t, "id").(string)
+	}
+	return h.proposal
+}
+
+// broken returns the id of a change that ann made by breaking the glass.
+func (h *house) broken() string {
+	if h.review == "" {
+		h.review = "0123456789ab"
+		r := flyball.ChangeRequest{
+			ID: h.review, Operation: "flag.enable", Flag: banner, Proposer: flyball.Actor{ID: "user:ann"}, Reason: "a test", CreatedAt: time.Now().UTC(), ExpiresAt: time.Now().UTC(), State: flyball.RequestReview,
+			Plan: flyball.Plan{Action: "flag.enable", Subject: banner, Digest: "d", Needs: flyball.Approvals{Number: 1, From: []flyball.Grant{{Role: flyball.RoleApprover, Environment: "production", Team: "default"}}}},
+		}
+		if err := h.db.Update(h.t.Context(), func(tx *store.Tx) error { return tx.InsertChangeRequest(r) }); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	return h.review
 }
 
 // agent returns the token of the agent that the rollout's gate names.

@@ -49,6 +49,7 @@ type program struct {
 	noColor  bool
 	env      func(string) string
 	made     map[string]int64 // the ruleset versions that the last change made, by environment
+	review   string           // the id of the review that the last change opened by breaking the glass
 	manner   url.Values       // how the command at hand is to change things
 }
 
@@ -115,6 +116,7 @@ var nouns = map[string]string{
 	"flag": "Create flags, switch them, and see what they serve", "rule": "Say who gets what",
 	"segment": "Name sets of users", "metric": "Say what is measured", "rollout": "Raise a feature step by step, judged by its metrics",
 	"audit": "See who changed what, when and why", "token": "Make and revoke tokens", "environment": "Manage environments, and see their fleets",
+	"change": "See what a change does, propose, approve and apply it", "policy": "Say what changes need in protected environments",
 	"team": "Manage the teams that own flags", "fleet": "See which instances run which ruleset",
 }
 

@@ -81,7 +81,7 @@ func (p *program) request(ctx context.Context, method, target string, body io.Re
 		return nil, err
 	}
 	if answer.StatusCode < 300 {
-		p.made = parseVersions(answer.Header.Get(api.VersionsHeader))
+		p.made, p.review = parseVersions(answer.Header.Get(api.VersionsHeader)), answer.Header.Get(api.ReviewHeader)
 		return content, nil
 	}
 	problem := &api.Problem{Status: answer.StatusCode, Detail: answer.Status}

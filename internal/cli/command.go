@@ -73,13 +73,14 @@ func (p *program) addRow(root *cobra.Command, o api.Operation) {
 			return err
 		}
 		made := p.made
-		if p.manner.Has("dryRun") || p.manner.Has("propose") {
+		if p.plans() {
 			return p.printPlanned(answer)
 		}
 		if err := p.answer(o, answer); err != nil {
 			return err
 		}
 		p.tellMore(o, fields, answer)
+		p.tellBroken()
 		return p.waitForFleet(c.Context(), wait, made)
 	}
 	parent.AddCommand(c)
@@ -268,7 +269,7 @@ func fromYAML(content []byte, into any) error {
 
 // completeArg offers the keys that a command's first argument can be.
 func (p *program) completeArg(o api.Operation) cobra.CompletionFunc {
-	list := map[string]string{"flag": "flags", "rule": "flags", "segment": "segments", "metric": "metrics", "environment": "environments", "team": "teams", "token": "tokens", "webhook": "webhooks"}
+	list := map[string]string{"flag": "flags", "rule": "flags", "segment": "segments", "metric": "metrics", "environment": "environments", "team": "teams", "token": "tokens", "webhook": "webhooks", "change": "changes"}
 	n, verb, _ := strings.Cut(o.Command, " ")
 	switch {
 	case n == "evaluate":

@@ -50,6 +50,8 @@ func (p *program) answer(o api.Operation, answer json.RawMessage) error {
 	switch o.Name {
 	case "get_rollout", "start_rollout", "pause_rollout", "resume_rollout", "abort_rollout", "pass_gate":
 		return p.printRollout(answer)
+	case "list_changes":
+		return p.printChanges(answer)
 	case "get_change", "approve_change", "reject_change", "review_change":
 		return p.printPlanned(answer)
 	case "plan_rollout":
@@ -209,11 +211,11 @@ func (p *program) cell(column string, v any) string {
 		s = string(r[:widest-1]) + "…"
 	}
 	switch s {
-	case "running", "completed", "active":
+	case "running", "completed", "active", "applied":
 		return p.paint(green, s)
-	case "aborted", "archived":
+	case "aborted", "archived", "rejected", "review":
 		return p.paint(red, s)
-	case "paused", "holding", "stopped":
+	case "paused", "holding", "stopped", "open":
 		return p.paint(yellow, s)
 	}
 	return s

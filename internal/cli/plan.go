@@ -13,6 +13,7 @@ import (
 
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/api"
+	"github.com/flyballdev/flyball/internal/service"
 )
 
 // addManners gives a command the flags of the ways in which a change is made.
@@ -33,72 +34,138 @@ func mannerOf(f *pflag.FlagSet) url.Values {
 	return query
 }
 
+// dryRun is the query of a change that is not to be made.
+var dryRun = url.Values{"dryRun": {"true"}}
+
+// plans says that the command at hand changes nothing.
+func (p *program) plans() bool { return p.manner.Has("dryRun") || p.manner.Has("propose") }
+
+// tellBroken says, loudly, that the glass was broken.
+func (p *program) tellBroken() {
+	if p.review != "" {
+		fmt.Fprintf(p.err, "%s %s\n", p.paint(red, "GLASS BROKEN:"), "this was done though others ought to have approved it; somebody else must look at it: flyball change review "+p.review)
+	}
+}
+
 // printPlanned prints what a change would do, or the request that it became.
 func (p *program) printPlanned(answer json.RawMessage) error {
 	if p.output == "json" {
 		return p.printJSON(answer)
 	}
+	answer = plainJSON(answer)
 	var request flyball.ChangeRequest
 	if err := json.Unmarshal(answer, &request); err != nil {
 		return err
 	}
 	if request.ID != "" {
-		return p.printRequest(request)
+		p.printRequest(request)
+		return nil
 	}
 	var plan flyball.Plan
 	if err := json.Unmarshal(answer, &plan); err != nil {
 		return err
 	}
 	p.printPlan(plan)
+	if p.manner.Has("dryRun") && len(plan.Edits) > 0 {
+		fmt.Fprintln(p.out, p.paint(faint, "nothing was changed: this was a dry run"))
+	}
 	return nil
 }
 
-// printRequest prints a request for approval.
-func (p *program) printRequest(r flyball.ChangeRequest) error {
-	fmt.Fprintf(p.out, "%s %s, %s by %s: %s\n", p.paint(bold, "change "+r.ID), r.State, r.Operation, r.Proposer.ID, r.Reason)
-	p.printPlan(r.Plan)
-	for _, a := range r.Approvals {
-		fmt.Fprintf(p.out, "approved by %s at %s: %s\n", a.By, a.At.Format(time.RFC3339), a.Reason)
+// printChanges prints requests for approval as a table.
+func (p *program) printChanges(answer json.RawMessage) error {
+	var list service.Changes
+	if err := json.Unmarshal(answer, &list); err != nil {
+		return err
 	}
-	if r.State == flyball.RequestOpen {
-		fmt.Fprintf(p.out, "until %s: flyball change approve %s --reason …, then flyball change apply %s\n", r.ExpiresAt.Format(time.RFC3339), r.ID, r.ID)
+	rows := []any{}
+	for _, r := range list.Changes {
+		rows = append(rows, map[string]any{
+			"id": r.ID, "state": string(r.State), "change": r.Plan.Action + " " + r.Plan.Subject, "risk": p.risk(r.Plan.Risk),
+			"approvals": fmt.Sprintf("%d of %d", len(r.Approvals), r.Plan.Needs.Number), "by": r.Proposer.ID,
+			"until": r.ExpiresAt.Format(time.RFC3339), "reason": r.Reason,
+		})
+	}
+	p.printTable(rows, []string{"id", "state", "change", "risk", "approvals", "by", "until", "reason"})
+	for _, r := range list.Changes {
+		if r.State == flyball.RequestReview {
+			fmt.Fprintf(p.out, "%s %s broke the glass; somebody else must look at it: flyball change review %s\n", p.paint(red, r.ID+":"), r.Proposer.ID, r.ID)
+		}
 	}
 	return nil
 }
+
+// printRequest prints a request for approval, and what is to be done with it.
+func (p *program) printRequest(r flyball.ChangeRequest) {
+	fmt.Fprintf(p.out, "%s  %s\n", p.paint(bold, "change "+r.ID), p.cell("state", string(r.State)))
+	fmt.Fprintf(p.out, "%s of %s, proposed by %s: %s\n", r.Plan.Action, r.Plan.Subject, r.Proposer.ID, r.Reason)
+	p.printPlan(r.Plan)
+	for _, a := range r.Approvals {
+		fmt.Fprintf(p.out, "%s by %s, %s: %s\n", p.paint(green, "approved"), a.By, local(a.At), a.Reason)
+	}
+	missing := r.Plan.Needs.Number - len(r.Approvals)
+	switch {
+	case r.State == flyball.RequestReview:
+		fmt.Fprintf(p.out, "%s by breaking the glass, %s\nsomebody else must look at it:  flyball change review %s --reason …\n", p.paint(red, "made"), local(r.CreatedAt), r.ID)
+	case r.State == flyball.RequestRejected:
+		fmt.Fprintf(p.out, "%s by %s: %s\n", p.paint(red, "rejected"), r.RejectedBy, r.RejectedAs)
+	case r.State == flyball.RequestApplied && r.AppliedAt != nil:
+		fmt.Fprintf(p.out, "%s by %s, %s\n", p.paint(green, "applied"), r.AppliedBy, local(r.AppliedAt.Time))
+	case r.State == flyball.RequestOpen && missing > 0:
+		fmt.Fprintf(p.out, "until %s, somebody else approves it:  flyball change approve %s --reason …\n", local(r.ExpiresAt), r.ID)
+	case r.State == flyball.RequestOpen:
+		fmt.Fprintf(p.out, "until %s, make it:  flyball change apply %s\n", local(r.ExpiresAt), r.ID)
+	}
+}
+
+func local(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }
 
 // printPlan prints what a change does, to whom, and who must consent.
 func (p *program) printPlan(plan flyball.Plan) {
-	if len(plan.Edits) == 0 {
-		fmt.Fprintln(p.out, "no difference: everything is so already")
+	if plan.Digest == "" {
+		fmt.Fprintln(p.out, p.paint(faint, "no difference: everything is so already"))
 		return
 	}
 	for _, line := range plan.Difference {
 		fmt.Fprintln(p.out, "  "+line)
 	}
-	risk := string(plan.Risk)
-	if plan.Risk == flyball.RiskHigh {
-		risk = p.paint(red, risk)
-	}
-	fmt.Fprintf(p.out, "risk: %s", risk)
-	if plan.Retreat {
-		fmt.Fprint(p.out, ", a retreat: it waits for nobody")
-	}
-	if len(plan.Why) > 0 {
-		fmt.Fprintf(p.out, " (%s)", strings.Join(plan.Why, "; "))
-	}
-	fmt.Fprintln(p.out)
+	p.printJudgement(plan)
+}
+
+// printJudgement prints to whom a change does something, and who must consent.
+func (p *program) printJudgement(plan flyball.Plan) {
 	for _, v := range plan.Previews {
 		p.printPreview(v)
 	}
-	switch {
+	line := p.paint(faint, "risk:  ") + p.risk(plan.Risk)
+	if len(plan.Why) > 0 {
+		line += " (" + strings.Join(plan.Why, "; ") + ")"
+	}
+	fmt.Fprintln(p.out, line)
+	switch needs := plan.Needs; {
 	case plan.Refused != "":
 		fmt.Fprintln(p.out, p.paint(red, "refused: "+plan.Refused))
-	case plan.Needs.Number > 0:
-		fmt.Fprintf(p.out, "needs %d of: %s\n", plan.Needs.Number, grants(plan.Needs.From))
+	case plan.Retreat:
+		fmt.Fprintln(p.out, p.paint(faint, "needs: ")+"nobody: a retreat never waits")
+	case needs.Number == 0:
+		fmt.Fprintln(p.out, p.paint(faint, "needs: ")+"nobody else")
+	case needs.Number == 1:
+		fmt.Fprintln(p.out, p.paint(faint, "needs: ")+"one approval, from an "+grants(needs.From))
 	default:
-		fmt.Fprintln(p.out, "needs nobody else")
+		fmt.Fprintf(p.out, "%s%d approvals, each from an %s\n", p.paint(faint, "needs: "), needs.Number, grants(needs.From))
 	}
-	fmt.Fprintln(p.out, "digest: "+plan.Digest)
+	fmt.Fprintln(p.out, p.paint(faint, "digest: "+plan.Digest))
+}
+
+// risk paints a risk.
+func (p *program) risk(r flyball.Risk) string {
+	switch r {
+	case flyball.RiskHigh:
+		return p.paint(red, string(r))
+	case flyball.RiskMedium:
+		return p.paint(yellow, string(r))
+	}
+	return string(r)
 }
 
 func (p *program) printPreview(v flyball.Preview) {
@@ -126,16 +193,16 @@ func whole(e flyball.Estimate) string {
 func grants(all []flyball.Grant) string {
 	var texts []string
 	for _, g := range all {
-		texts = append(texts, fmt.Sprintf("%s of %s in %s", g.Role, orElse(g.Team, "every team"), orElse(g.Environment, "every environment")))
+		text := string(g.Role)
+		if g.Team != "" {
+			text += " for " + g.Team
+		}
+		if g.Environment != "" {
+			text += " in " + g.Environment
+		}
+		texts = append(texts, text)
 	}
 	return strings.Join(texts, " and ")
-}
-
-func orElse(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }
 
 // applyChangeCommand makes a change that was approved.
@@ -149,7 +216,8 @@ func (p *program) applyChangeCommand() *cobra.Command {
 			}
 			return nil
 		},
-		Example: "  flyball change apply 0f3a9c12d4e5",
+		Example:           "  flyball change apply 0f3a9c12d4e5",
+		ValidArgsFunction: p.completeKeys("list_changes", "changes"),
 	}
 	wait.flags(c.Flags())
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -161,7 +229,7 @@ func (p *program) applyChangeCommand() *cobra.Command {
 		if p.output == "json" {
 			err = p.printJSON(answer)
 		} else {
-			err = p.printYAML(answer)
+			err = p.printYAML(plainJSON(answer))
 		}
 		if err != nil {
 			return err

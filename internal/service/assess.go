@@ -35,24 +35,14 @@ func (e *edit) assess(p *flyball.Plan) error {
 
 // weigh raises the risk of a plan to what one environment's preview says.
 func (e *edit) weigh(p *flyball.Plan, v flyball.Preview) {
-	share := v.Share.High
-	if plan := e.stagedPlan(); plan != nil && plan.Environment == v.Environment {
-		share = min(share, float64(plan.Steps[0].PPM)/flyball.PPM)
-	}
-	if share == 0 {
+	if v.Share.High == 0 {
 		if v.Basis == "unused" {
-			p.Why = append(p.Why, fmt.Sprintf("no program evaluates it in %s", v.Environment))
+			p.Why = append(p.Why, "no program evaluates it in "+v.Environment)
 		}
 		return
 	}
-	level := 1
-	switch {
-	case share >= manyUsers:
-		level = 3
-	case share >= fewUsers:
-		level = 2
-	}
-	p.Why = append(p.Why, fmt.Sprintf("up to %s of the users of %s get something else", percent(share), v.Environment))
+	level := level(e.exposed(v))
+	p.Why = append(p.Why, fmt.Sprintf("up to %s of the users of %s get something else", percent(e.exposed(v)), v.Environment))
 	tier, stateful := e.severity()
 	switch tier {
 	case flyball.TierHigh:
@@ -60,45 +50,85 @@ func (e *edit) weigh(p *flyball.Plan, v flyball.Preview) {
 		p.Why = append(p.Why, "the flag is of the high tier")
 	case flyball.TierLow:
 		level--
+		p.Why = append(p.Why, "the flag is of the low tier")
 	}
 	if stateful {
 		level++
 		p.Why = append(p.Why, "the flag is stateful")
 	}
-	for _, f := range v.Flags {
-		if !f.Edited && f.Affected.High > 0 {
-			level++
-			p.Why = append(p.Why, fmt.Sprintf("%s depends on it", f.Flag))
-			break
-		}
+	if i := slices.IndexFunc(v.Flags, func(f flyball.FlagImpact) bool { return !f.Edited && f.Affected.High > 0 }); i >= 0 && !e.segmentsOnly() {
+		level++
+		p.Why = append(p.Why, v.Flags[i].Flag+" depends on it")
 	}
-	risk := flyball.Risks[min(max(level, 1), 3)]
+	risk := flyball.Risks[min(max(level, 1), len(flyball.Risks)-1)]
 	if slices.Index(flyball.Risks, risk) > slices.Index(flyball.Risks, p.Risk) {
 		p.Risk = risk
 	}
 }
 
+// level is the place among all risks of what a share of users notices.
+func level(share float64) int {
+	switch {
+	case share >= manyUsers:
+		return 3
+	case share >= fewUsers:
+		return 2
+	}
+	return 1
+}
+
+// exposed is the share of users that a change exposes before anybody looks: of a
+// rollout, that of its first step, since guardrails watch the others; without
+// guardrails, that of its last.
+func (e *edit) exposed(v flyball.Preview) float64 {
+	plan := e.started()
+	if plan == nil || plan.Environment != v.Environment {
+		return v.Share.High
+	}
+	first, last := plan.Steps[0].PPM, plan.Steps[len(plan.Steps)-1].PPM
+	if len(plan.Guardrails) > 0 {
+		return min(v.Share.High, float64(first)/flyball.PPM)
+	}
+	return min(1, v.Share.High*float64(last)/float64(first))
+}
+
+// segmentsOnly says that no flag was edited, so that each that changes depends on
+// what was: there is no other whom it could surprise.
+func (e *edit) segmentsOnly() bool { return len(e.editedFlags()) == 0 }
+
 func percent(share float64) string { return fmt.Sprintf("%.3g %%", 100*share) }
 
-// severity returns the highest tier of the flags that were edited, and whether
-// one of them is stateful.
+// severity returns the highest tier of the flags that were edited, or that a
+// segment that was edited concerns, and whether one of them is stateful. A flag
+// counts as what it was, and as what it is to be: nobody lowers its tier and
+// raises it at once.
 func (e *edit) severity() (tier flyball.RiskTier, stateful bool) {
 	tiers := []flyball.RiskTier{flyball.TierLow, flyball.TierMedium, flyball.TierHigh}
-	tier = flyball.TierLow
 	seen := false
-	for _, edit := range e.edits {
-		if edit.Noun != "config" && edit.Noun != "flag" {
-			continue
-		}
-		f, err := e.tx.Flag(edit.Key)
-		if err != nil {
-			continue // it was just taken away
-		}
+	tier = flyball.TierLow
+	consider := func(f flyball.Flag) {
 		seen = true
 		if slices.Index(tiers, f.RiskTier) > slices.Index(tiers, tier) {
 			tier = f.RiskTier
 		}
 		stateful = stateful || f.Consistency == flyball.Stateful
+	}
+	for _, edit := range e.edits {
+		var was flyball.Flag
+		if edit.Noun == "flag" && json.Unmarshal(edit.Before, &was) == nil {
+			consider(was)
+		}
+	}
+	keys := e.editedFlags()
+	if len(keys) == 0 {
+		for _, env := range e.altered() {
+			keys = append(keys, eval.Changed(e.rulesets[env].compiledBefore, e.rulesets[env].after.compiled)...)
+		}
+	}
+	for _, key := range keys {
+		if f, err := e.tx.Flag(key); err == nil {
+			consider(f.Flag)
+		}
 	}
 	if !seen {
 		tier = flyball.TierMedium
@@ -106,97 +136,19 @@ func (e *edit) severity() (tier flyball.RiskTier, stateful bool) {
 	return tier, stateful
 }
 
-// stagedPlan returns the plan of a rollout that the change starts and that
-// guardrails watch; nil if it is another change.
-func (e *edit) stagedPlan() *flyball.RolloutPlan {
+// started returns the plan of a rollout that the change starts; nil if it is
+// another change.
+func (e *edit) started() *flyball.RolloutPlan {
 	for _, edit := range e.edits {
 		if edit.Noun != "rollout" || edit.Before != nil {
 			continue
 		}
 		var r flyball.Rollout
-		if json.Unmarshal(edit.After, &r) == nil && len(r.Guardrails) > 0 {
+		if json.Unmarshal(edit.After, &r) == nil {
 			return &r.RolloutPlan
 		}
 	}
 	return nil
-}
-
-// retreats says that the change only puts users back on what they had: by what
-// it is, or since every flag that it edits serves its safe variant to more and
-// nothing else to anyone.
-func (e *edit) retreats() bool {
-	if e.change.retreat {
-		return true
-	}
-	if len(e.edits) == 0 {
-		return false
-	}
-	for _, edit := range e.edits {
-		if edit.Noun == "rollout" && edit.Before != nil {
-			continue // what it does to users stands in the configuration
-		}
-		if edit.Noun != "config" || edit.Before == nil || edit.After == nil {
-			return false
-		}
-		var before, after flyball.FlagConfig
-		if json.Unmarshal(edit.Before, &before) != nil || json.Unmarshal(edit.After, &after) != nil {
-			return false
-		}
-		f, err := e.tx.Flag(edit.Key)
-		if err != nil || !lowers(f.Flag, before, after) {
-			return false
-		}
-	}
-	return true
-}
-
-// lowers says that a configuration differs from another only in that it serves
-// the safe variant to more, by construction: whoever is served something else
-// was served the same before.
-func lowers(f flyball.Flag, before, after flyball.FlagConfig) bool {
-	switch {
-	case after.Killed != nil:
-		return true
-	case before.Killed != nil:
-		return false
-	case !after.Enabled:
-		return after.OffVariant == f.SafeVariant || !before.Enabled && after.OffVariant == before.OffVariant
-	case !before.Enabled || len(before.Rules) != len(after.Rules) || !slices.Equal(before.Prerequisites, after.Prerequisites):
-		return false
-	}
-	for i := range before.Rules {
-		b, a := before.Rules[i], after.Rules[i]
-		if !sameJSON(b.If, a.If) || !sameJSON(b.NotBefore, a.NotBefore) || !sameJSON(b.NotAfter, a.NotAfter) || b.ID != a.ID || !shrinks(f, b.Serve, a.Serve) {
-			return false
-		}
-	}
-	if before.Rollout != nil && after.Rollout == nil { // everybody there is on control again
-		serve, ok := after.Serve(before.Rollout.Where)
-		return ok && serve.Variant == before.Rollout.Control && shrinks(f, before.Default, after.Default)
-	}
-	if (after.Rollout == nil) != (before.Rollout == nil) || after.Rollout != nil && after.Rollout.PPM > before.Rollout.PPM {
-		return false
-	}
-	return shrinks(f, before.Default, after.Default)
-}
-
-// shrinks says that a serve differs from another only in that every variant but
-// the safe one has less, without moving anybody between the others.
-func shrinks(f flyball.Flag, before, after flyball.Serve) bool {
-	if sameServe(before, after) || after.Variant == f.SafeVariant {
-		return true
-	}
-	if before.Split == nil || after.Split == nil || before.Split.By != after.Split.By || len(before.Split.Weights) != len(after.Split.Weights) || len(after.Split.Weights) != 2 {
-		return false
-	}
-	b, a := before.Split.Weights, after.Split.Weights
-	return b[0].Variant == a[0].Variant && b[1].Variant == a[1].Variant && a[1].Variant == f.SafeVariant && a[0].PPM <= b[0].PPM
-}
-
-func sameJSON(a, b any) bool {
-	x, errA := json.Marshal(a)
-	y, errB := json.Marshal(b)
-	return errA == nil && errB == nil && string(x) == string(y)
 }
 
 // preview says who gets something else in an environment.

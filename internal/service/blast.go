@@ -2,6 +2,7 @@ package service
 
 import (
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -61,10 +62,11 @@ func blast(environment string, before, after *eval.Ruleset, keys, edited []strin
 		hit := 0
 		for i := range sample.Contexts {
 			ec := &sample.Contexts[i].Context
-			from, to := before.Evaluate(key, ec, clock, nil).Variant, after.Evaluate(key, ec, clock, nil).Variant
-			if from == to {
+			was, is := before.Evaluate(key, ec, clock, nil), after.Evaluate(key, ec, clock, nil)
+			if was.Variant == is.Variant && reflect.DeepEqual(was.Value, is.Value) {
 				continue
 			}
+			from, to := was.Variant, is.Variant
 			hit++
 			moves[[2]string{from, to}]++
 			affected[i] = true
@@ -76,7 +78,7 @@ func blast(environment string, before, after *eval.Ruleset, keys, edited []strin
 		}
 		f.Affected = users.of(hit)
 		if v.Basis == "structure" {
-			share := bound(before.Flag(key), after.Flag(key))
+			share := bound(before, after, key)
 			f.Affected = flyball.Estimate{Value: share * v.Users.Value, High: share * v.Users.High}
 			most = max(most, share)
 			if v.Users.High == 0 && share > 0 { // how many users there are is not known either

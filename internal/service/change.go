@@ -24,8 +24,6 @@ type changeOf struct {
 	reason   string
 	evidence any    // what an automatic decision rests on
 	fence    *Fence // a lease that must still be held
-	retreat  bool   // it only puts users back on what they had
-	dryRun   bool   // find out everything, change nothing
 	apply    func(*edit) error
 }
 
@@ -74,10 +72,10 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 		return Outcome{}, err
 	}
 	out := e.outcome()
-	if e.dry() {
+	if e.manner.Plans() {
 		e.manner.planned(e.planned)
-		if what := e.manner.Propose; what != nil && e.planned != nil {
-			return out, s.propose(ctx, p, c, e.manner, *what)
+		if e.manner.Propose != nil && e.planned != nil {
+			return out, s.propose(ctx, p, c, e.manner)
 		}
 		return out, nil
 	}
@@ -87,6 +85,9 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 		}
 	}
 	gathered(ctx, out.Versions)
+	if e.glass {
+		e.manner.requested(e.request)
+	}
 	if len(e.log) > 0 {
 		s.news.ring()
 	}
@@ -155,7 +156,7 @@ func (e *edit) run() error {
 	if err := e.govern(); err != nil {
 		return err
 	}
-	if e.dry() {
+	if e.manner.Plans() {
 		return errDryRun
 	}
 	altered := e.altered()
@@ -180,9 +181,6 @@ func (e *edit) run() error {
 	return nil
 }
 
-// dry says that the change is to be found out and not to be made.
-func (e *edit) dry() bool { return e.change.dryRun || e.manner.Plans() }
-
 // govern decides whether the staged change may be made by whoever wants it, and
 // notes what it does. The platform itself acts within plans that people were
 // allowed to set in motion.
@@ -190,19 +188,25 @@ func (e *edit) govern() error {
 	if err := e.permitted(); err != nil {
 		return err
 	}
-	if e.principal.automatic() || len(e.edits) == 0 {
+	m := e.manner
+	switch {
+	case e.principal.automatic():
+		return nil
+	case len(e.edits) == 0 && m.Request != "":
+		return flyball.Errorf(flyball.Conflict, "there is nothing left to apply of %s: everything is so already", m.Request)
+	case len(e.edits) == 0:
 		return nil
 	}
-	if !e.dry() && e.manner.Request == "" {
+	if !m.Plans() && m.Request == "" {
 		if protected, err := e.protected(); err != nil || len(protected) == 0 || e.retreats() {
 			return err // nothing that others would be asked about
 		}
 	}
 	var err error
-	if e.planned, err = e.plan(); err != nil || e.dry() {
+	if e.planned, err = e.plan(); err != nil || m.Plans() {
 		return err
 	}
-	return e.consented(e.planned, e.manner)
+	return e.consented(e.planned, m)
 }
 
 // touch notes that an environment's ruleset may change, before it does. The

@@ -3,7 +3,9 @@ package service
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"slices"
+	"strings"
 
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/store"
@@ -61,7 +63,7 @@ func archived(f store.FlagRecord) error {
 
 // insertFlag adds a flag, and what a new flag serves, to every environment.
 func (e *edit) insertFlag(f flyball.Flag) error {
-	if err := e.ownerExists(f.Owner); err != nil {
+	if err := errors.Join(e.ownerExists(f.Owner), e.described(f)); err != nil {
 		return err
 	}
 	if old, err := e.tx.Flag(f.Key); err == nil {
@@ -86,6 +88,16 @@ func (e *edit) insertFlag(f flyball.Flag) error {
 	}
 	_, err := e.record("flag", f.Key, "", nil, f)
 	return err
+}
+
+// described says whether a new flag says what it does, if the policy asks for
+// that.
+func (e *edit) described(f flyball.Flag) error {
+	policy, err := policyOf(e.tx)
+	if err != nil || !policy.Described || strings.TrimSpace(f.Description) != "" {
+		return err
+	}
+	return flyball.FieldErrorf("description", "say what the flag does, for someone who meets it in code: the policy asks for it")
 }
 
 func (e *edit) ownerExists(owner string) error {

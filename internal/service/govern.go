@@ -1,12 +1,10 @@
 package service
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/flyballdev/flyball"
 )
@@ -21,7 +19,13 @@ func (e *edit) plan() (*flyball.Plan, error) {
 	}
 	p := &flyball.Plan{
 		Action: e.change.action, Subject: e.change.subject, Digest: digest, Edits: e.edits, Risk: flyball.RiskNone,
-		Retreat: e.retreats(), Staged: e.stagedPlan() != nil, Why: []string{}, Difference: []string{},
+		Retreat: e.retreats(), Why: []string{}, Difference: []string{}, Versions: map[string]int64{},
+	}
+	if started := e.started(); started != nil {
+		p.Staged = len(started.Guardrails) > 0
+	}
+	for _, env := range e.altered() {
+		p.Versions[env] = e.rulesets[env].version
 	}
 	if p.Difference, err = difference(e.edits); err != nil {
 		return nil, err
@@ -30,26 +34,23 @@ func (e *edit) plan() (*flyball.Plan, error) {
 		return nil, err
 	}
 	protected, err := e.protected()
-	if err != nil || len(protected) == 0 || p.Retreat {
+	if err != nil {
+		return nil, err
+	}
+	if p.Needs.From, err = e.approvers(protected); err != nil || len(protected) == 0 || p.Retreat {
 		return p, err
 	}
 	policy, err := policyOf(e.tx)
 	if err != nil {
 		return nil, err
 	}
-	return p, e.judge(p, policy, protected)
+	judge(p, policy, protected, e.at)
+	return p, nil
 }
 
-// judge says what the policy demands of a plan.
-func (e *edit) judge(p *flyball.Plan, policy flyball.Policy, protected []string) error {
-	if p.Risk == flyball.RiskNone {
-		return nil
-	}
-	for _, env := range protected {
-		if f, frozen := policy.Frozen(env, e.at); frozen {
-			p.Refused = fmt.Sprintf("%s is frozen until %s: %s", env, f.To.Format("2006-01-02 15:04 MST"), f.Reason)
-		}
-	}
+// judge says what the policy demands of a plan. What nobody can notice passes a
+// freeze: it raises nothing.
+func judge(p *flyball.Plan, policy flyball.Policy, protected []string, now time.Time) {
 	need := policy.Approvals[p.Risk]
 	p.Needs.Number = need.Direct
 	if p.Staged {
@@ -57,21 +58,40 @@ func (e *edit) judge(p *flyball.Plan, policy flyball.Policy, protected []string)
 	}
 	if p.Needs.Number < 0 {
 		p.Needs.Number = 0
-		p.Refused = fmt.Sprintf("a change of %s risk goes out by a rollout with guardrails only: flyball rollout start", p.Risk)
+		p.Refused = fmt.Sprintf("a change of %s risk goes out by a rollout with guardrails only (flyball rollout start)", p.Risk)
 	}
-	if p.Needs.Number == 0 {
-		return nil
-	}
-	concerns, err := e.concerns()
-	if err != nil {
-		return err
-	}
-	for _, c := range concerns {
-		if slices.Contains(protected, c.environment) {
-			p.Needs.From = append(p.Needs.From, flyball.Grant{Role: flyball.RoleApprover, Environment: c.environment, Team: c.team})
+	for _, env := range protected {
+		if f, frozen := policy.Frozen(env, now); frozen && p.Risk != flyball.RiskNone {
+			p.Refused = fmt.Sprintf("%s is frozen until %s: %s", env, f.To.Format("2006-01-02 15:04 MST"), f.Reason)
 		}
 	}
-	return nil
+}
+
+// approvers says what somebody must be to approve the change: an approver for
+// every team that it touches, in each protected environment that it alters, or,
+// if there is none, in each that it touches at all. What belongs to no team is
+// for those who run the installation.
+func (e *edit) approvers(protected []string) ([]flyball.Grant, error) {
+	concerns, err := e.concerns()
+	if err != nil {
+		return nil, err
+	}
+	var all []flyball.Grant
+	for _, c := range concerns {
+		if c.environment == anywhere {
+			c.environment = ""
+		}
+		if c.team == anyone {
+			c.team = ""
+		}
+		if len(protected) == 0 || slices.Contains(protected, c.environment) {
+			all = append(all, flyball.Grant{Role: flyball.RoleApprover, Environment: c.environment, Team: c.team})
+		}
+	}
+	if len(all) == 0 {
+		all = append(all, flyball.Installation...)
+	}
+	return all, nil
 }
 
 // protected lists the protected environments whose rulesets the change alters.
@@ -87,69 +107,6 @@ func (e *edit) protected() ([]string, error) {
 		}
 	}
 	return names, nil
-}
-
-// digest stands for the exact change: its action and every edit, before and
-// after. What differs only because time has passed, the moment and new ids, is
-// left out, so that the same change made again has the same digest; whoever
-// edits any of the nouns in between makes it another.
-func (e *edit) digest() (string, error) {
-	h := sha256.New()
-	write := func(parts ...[]byte) {
-		for _, p := range parts {
-			fmt.Fprintf(h, "%d:", len(p))
-			h.Write(p)
-		}
-	}
-	write([]byte(e.change.action), []byte(e.change.subject))
-	for _, edit := range e.edits {
-		before, err := timeless(edit.Noun, edit.Before)
-		if err != nil {
-			return "", err
-		}
-		after, err := timeless(edit.Noun, edit.After)
-		if err != nil {
-			return "", err
-		}
-		key := edit.Key
-		if edit.Noun == "rollout" && edit.Before == nil {
-			key = "" // made up each time
-		}
-		write([]byte(edit.Noun), []byte(key), []byte(edit.Environment), before, after)
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-// timeless returns a noun without what depends on when it was made.
-func timeless(noun string, body json.RawMessage) ([]byte, error) {
-	if len(body) == 0 {
-		return nil, nil
-	}
-	switch noun {
-	case "config":
-		var c flyball.FlagConfig
-		if err := json.Unmarshal(body, &c); err != nil {
-			return nil, err
-		}
-		if c.Killed != nil {
-			c.Killed = &flyball.Kill{Reason: c.Killed.Reason}
-		}
-		if c.Rollout != nil {
-			o := *c.Rollout
-			o.ID, o.NotAfter = "", nil
-			c.Rollout = &o
-		}
-		return json.Marshal(c)
-	case "rollout":
-		var r flyball.Rollout
-		if err := json.Unmarshal(body, &r); err != nil {
-			return nil, err
-		}
-		return json.Marshal(flyball.Rollout{RolloutPlan: r.RolloutPlan, State: r.State, At: r.At})
-	}
-	var compact bytes.Buffer
-	err := json.Compact(&compact, body)
-	return compact.Bytes(), err
 }
 
 // consented says whether the change may be made now: it needs nobody's consent,
@@ -172,7 +129,7 @@ func (e *edit) consented(p *flyball.Plan, m *Manner) error {
 		return e.use(m.Request, p)
 	}
 	return flyball.Errorf(flyball.Forbidden, "%s of %s is of %s risk (%s) and needs %s: ask for it with --propose, or see it first with --dry-run",
-		p.Action, p.Subject, p.Risk, joined(p.Why), people(p.Needs.Number)).
+		p.Action, p.Subject, p.Risk, orElse(strings.Join(p.Why, "; "), "by policy"), people(p.Needs.Number)).
 		With("needs", p.Needs).With("risk", p.Risk).With("why", p.Why).With("digest", p.Digest)
 }
 
@@ -191,16 +148,14 @@ func people(n int) string {
 	return fmt.Sprintf("%d approvals", n)
 }
 
-func joined(why []string) string {
-	if len(why) == 0 {
-		return "by policy"
+// openReview notes that a change was made though others ought to have approved
+// it, so that somebody else looks at it afterwards: a request that is applied
+// already and stays open until it is reviewed.
+func (e *edit) openReview(p *flyball.Plan) error {
+	r := flyball.ChangeRequest{
+		ID: newID(6), Operation: e.change.action, Flag: e.change.flag, Plan: *p, Proposer: e.principal.Actor, Reason: e.change.reason,
+		CreatedAt: e.at, ExpiresAt: e.at, State: flyball.RequestReview, AppliedBy: e.principal.ID, AppliedAt: &flyball.Time{Time: e.at},
 	}
-	var b bytes.Buffer
-	for i, w := range why {
-		if i > 0 {
-			b.WriteString("; ")
-		}
-		b.WriteString(w)
-	}
-	return b.String()
+	e.request = &r
+	return e.tx.InsertChangeRequest(r)
 }

@@ -26,6 +26,7 @@ type Manner struct {
 type Proposal struct {
 	Operation string
 	Input     json.RawMessage
+	Secret    bool // the input holds secrets
 }
 
 type mannerKey struct{}
@@ -64,7 +65,8 @@ func (m *Manner) planned(p *flyball.Plan) {
 	m.plan = p
 }
 
-// Proposed returns the request that was made; nil if none was.
+// Proposed returns the request that was made, for approval or, if the glass was
+// broken, for review; nil if none was.
 func (m *Manner) Proposed() *flyball.ChangeRequest {
 	m.mu.Lock()
 	defer m.mu.Unlock()

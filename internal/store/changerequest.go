@@ -3,7 +3,7 @@ package store
 import (
 	"encoding/json"
 	"fmt"
-	"strconv"
+	"time"
 
 	"github.com/flyballdev/flyball"
 )
@@ -28,8 +28,8 @@ func (tx *Tx) InsertChangeRequest(r flyball.ChangeRequest) error {
 	if err != nil {
 		return fmt.Errorf("insert change %q: %w", r.ID, err)
 	}
-	if _, err := tx.exec(`INSERT INTO change_request (id, open, created_at, revision, body) VALUES ($1, $2, $3, 1, $4)`,
-		r.ID, undecided(r.State), micros(r.CreatedAt), body); err != nil {
+	if _, err := tx.exec(`INSERT INTO change_request (id, state, proposer, created_at, expires_at, revision, body) VALUES ($1, $2, $3, $4, $5, 1, $6)`,
+		r.ID, string(r.State), string(r.Proposer.ID), micros(r.CreatedAt), micros(r.ExpiresAt), body); err != nil {
 		return fmt.Errorf("insert change %q: %w", r.ID, err)
 	}
 	return nil
@@ -42,8 +42,8 @@ func (tx *Tx) UpdateChangeRequest(r RequestRecord) error {
 	if err != nil {
 		return fmt.Errorf("update change %q: %w", r.ID, err)
 	}
-	n, err := tx.exec(`UPDATE change_request SET body = $1, open = $2, revision = revision + 1 WHERE id = $3 AND revision = $4`,
-		body, undecided(r.State), r.ID, r.Revision)
+	n, err := tx.exec(`UPDATE change_request SET body = $1, state = $2, expires_at = $3, revision = revision + 1 WHERE id = $4 AND revision = $5`,
+		body, string(r.State), micros(r.ExpiresAt), r.ID, r.Revision)
 	if err != nil {
 		return fmt.Errorf("update change %q: %w", r.ID, err)
 	}
@@ -69,22 +69,25 @@ func (tx *Tx) ChangeRequest(id string) (RequestRecord, error) {
 	return found[0], nil
 }
 
-// ChangeRequests returns requests for approval, the latest first: those that
-// are open, or the latest of all.
-func (tx *Tx) ChangeRequests(open bool, limit int) ([]RequestRecord, error) {
-	var f filter
-	if open {
-		f.and(`open = $`, true)
-	}
-	all, err := list(tx, scanRequest, `SELECT body, revision FROM change_request`+f.String()+
-		` ORDER BY created_at DESC, id LIMIT `+strconv.Itoa(limit), f.args...)
+// ChangeRequests returns requests for approval: first those that must be
+// reviewed, then the latest; all of them, or those that somebody must still look
+// at.
+func (tx *Tx) ChangeRequests(open bool, now time.Time, limit int) ([]RequestRecord, error) {
+	const query = `SELECT body, revision FROM change_request WHERE state = 'review' OR $1 OR state = 'open' AND expires_at > $2
+		ORDER BY CASE WHEN state = 'review' THEN 0 ELSE 1 END, created_at DESC, id LIMIT $3`
+	all, err := list(tx, scanRequest, query, !open, micros(now), limit)
 	if err != nil {
 		return nil, fmt.Errorf("list changes: %w", err)
 	}
 	return all, nil
 }
 
-// undecided says that somebody must still look at a request.
-func undecided(s flyball.RequestState) bool {
-	return s == flyball.RequestOpen || s == flyball.RequestReview
+// CountOpen counts the open requests of one proposer.
+func (tx *Tx) CountOpen(proposer flyball.ActorID, now time.Time) (n int, err error) {
+	counts, err := list(tx, func(scan func(...any) error) (n int, err error) { err = scan(&n); return n, err },
+		`SELECT count(*) FROM change_request WHERE state = 'open' AND proposer = $1 AND expires_at > $2`, string(proposer), micros(now))
+	if err != nil {
+		return 0, fmt.Errorf("count open changes: %w", err)
+	}
+	return counts[0], nil
 }

@@ -380,9 +380,25 @@ func TestSettings(t *testing.T) {
 func TestAChangeRequestIsDecidedOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *DB) {
 		first := flyball.ChangeRequest{ID: "c1", Operation: "enable_flag", Input: []byte(`{"key":"payments.limit"}`), CreatedAt: at, ExpiresAt: at.Add(time.Hour), State: flyball.RequestOpen}
-		second := first
+		first.Proposer.ID = "user:ann"
+		second, old, review := first, first, first
 		second.ID, second.CreatedAt = "c2", at.Add(time.Second)
-		update(t, db, func(tx *Tx) error { return errors.Join(tx.InsertChangeRequest(first), tx.InsertChangeRequest(second)) })
+		old.ID, old.CreatedAt, old.ExpiresAt = "c0", at.Add(-2*time.Hour), at
+		review.ID, review.State, review.CreatedAt, review.ExpiresAt = "r", flyball.RequestReview, at.Add(-time.Hour), at
+		update(t, db, func(tx *Tx) error {
+			return errors.Join(tx.InsertChangeRequest(first), tx.InsertChangeRequest(second), tx.InsertChangeRequest(old), tx.InsertChangeRequest(review))
+		})
+		open := func(want int) {
+			t.Helper()
+			view(t, db, func(tx *Tx) error {
+				n, err := tx.CountOpen("user:ann", at)
+				if none, _ := tx.CountOpen("user:bob", at); n != want || none != 0 {
+					t.Errorf("%d are open, want %d; of somebody else %d", n, want, none)
+				}
+				return err
+			})
+		}
+		open(2)
 		var read RequestRecord
 		view(t, db, func(tx *Tx) (err error) { read, err = tx.ChangeRequest("c1"); return err })
 		if diff := cmp.Diff(first, read.ChangeRequest); diff != "" {
@@ -391,6 +407,7 @@ func TestAChangeRequestIsDecidedOnce(t *testing.T) {
 		decided := read
 		decided.State = flyball.RequestApplied
 		update(t, db, func(tx *Tx) error { return tx.UpdateChangeRequest(decided) })
+		open(1)
 		update(t, db, func(tx *Tx) error {
 			wantCode(t, tx.UpdateChangeRequest(read), flyball.Conflict)
 			_, err := tx.ChangeRequest("c3")
@@ -398,8 +415,8 @@ func TestAChangeRequestIsDecidedOnce(t *testing.T) {
 			return nil
 		})
 		view(t, db, func(tx *Tx) error {
-			for open, want := range map[bool][]string{true: {"c2"}, false: {"c2", "c1"}} {
-				all, err := tx.ChangeRequests(open, 10)
+			for open, want := range map[bool][]string{true: {"r", "c2"}, false: {"r", "c2", "c1", "c0"}} {
+				all, err := tx.ChangeRequests(open, at, 10)
 				if err != nil {
 					return err
 				}

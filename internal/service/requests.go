@@ -115,22 +115,6 @@ func (e *edit) mayApprove(who flyball.ActorID, r flyball.ChangeRequest, from []f
 	return "", nil
 }
 
-// grantsOf returns what a person may do at most now. While no accounts are kept,
-// that is what their best token says.
-func (e *edit) grantsOf(who flyball.ActorID) (flyball.Grants, error) {
-	all, err := e.tx.Tokens()
-	if err != nil {
-		return nil, err
-	}
-	var grants flyball.Grants
-	for _, t := range all {
-		if k := (&knownToken{token: t}); t.Actor == who && t.Kind == flyball.TokenAPI && k.live() {
-			grants = append(grants, rightsOf(t)[0]...)
-		}
-	}
-	return grants, nil
-}
-
 // ListChanges narrows the requests for approval.
 type ListChanges struct {
 	All   bool `json:"all,omitempty" doc:"those that are decided or expired too"`
@@ -204,6 +188,11 @@ func (s *Service) ApproveChange(ctx context.Context, in DecideChange) (flyball.C
 		why, err := e.mayApprove(e.principal.ID, *r, r.Plan.Needs.From)
 		if err != nil {
 			return err
+		}
+		for _, g := range r.Plan.Needs.From { // the token that they use may be narrower than they are
+			if why == "" && !e.principal.allows(g.Role, g.Environment, g.Team) {
+				why = "this token does not give the role approver in " + g.Environment + " for team " + g.Team
+			}
 		}
 		if e.principal.Kind == flyball.TokenAgent || why != "" {
 			return flyball.Errorf(flyball.Forbidden, "%s may not approve %s: %s", e.principal.ID, r.ID, orElse(why, "only people approve"))

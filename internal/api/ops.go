@@ -143,7 +143,7 @@ var operations = []Operation{
 		command("user list", "").table("users: id name grants disabled lastSeen passwordAt issuer"),
 	op("get_user", "GET /api/v1/users/{id}", "Show a person's account.", service.Admin, (*svc).User).
 		command("user get", "ann", "id"),
-	op("update_user", "PUT /api/v1/users/{id}", "Replace what an account says of a person and what they may do.", service.Admin, (*svc).UpdateUser).still().
+	op("update_user", "PUT /api/v1/users/{id}", "Replace what an account says of a person and what they may do.", service.Admin, (*svc).UpdateUser).still().echoes("get_user", service.UserView{}).
 		command("user update", "ann --grants '[{role: approver, environment: production}]' --reason 'she is on call'", "id"),
 	op("disable_user", "POST /api/v1/users/{id}/disable", "Shut a person out: sessions end, and their tokens open nothing.", service.Admin, (*svc).DisableUser).still().
 		command("user disable", "ann --reason 'she leaves'", "id"),

@@ -265,7 +265,7 @@ type Session struct {
 	User      flyball.ActorID  `json:"user,omitempty"`
 	Rights    []flyball.Grants `json:"rights,omitempty" doc:"sets of grants, each of which must allow what is done"`
 	Browser   bool             `json:"browser,omitempty" doc:"by a session, and not by a token"`
-	ProvedAt  *flyball.Time    `json:"provedAt,omitempty" doc:"when they last proved who they are"`
+	SteppedUp *flyball.Time    `json:"steppedUp,omitempty" doc:"when they last proved who they are"`
 	Accounts  bool             `json:"accounts" doc:"whether anybody has an account"`
 	OIDC      bool             `json:"oidc" doc:"whether people can sign in at a provider: /auth/oidc/login"`
 	Passwords bool             `json:"passwords" doc:"whether people can sign in by password over this connection"`
@@ -290,8 +290,8 @@ func (s *Server) tellSession(w http.ResponseWriter, r *http.Request, p *service.
 	}
 	if p != nil {
 		out.SignedIn, out.User, out.Rights, out.Browser = true, p.ID, p.Rights, p.Session
-		if !p.ProvedAt.IsZero() {
-			out.ProvedAt = &flyball.Time{Time: p.ProvedAt}
+		if !p.SteppedUp.IsZero() {
+			out.SteppedUp = &flyball.Time{Time: p.SteppedUp}
 		}
 	}
 	writeJSON(w, r, http.StatusOK, out)

@@ -19,10 +19,10 @@ type Principal struct {
 	Rights  []flyball.Grants
 	Class   string // of an sdk or client token: those of one class see the same of an environment
 	Request string // the id of the request
-	// Session says that a person signed in by a browser, and ProvedAt when they
+	// Session says that a person signed in by a browser, and SteppedUp when they
 	// last proved who they are.
-	Session  bool
-	ProvedAt time.Time
+	Session   bool
+	SteppedUp time.Time
 }
 
 // An Access is what a capability needs of whoever uses it. Every row of the

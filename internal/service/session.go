@@ -73,7 +73,7 @@ func (k *knownToken) loadSession(tx *store.Tx, id string, used time.Time) error 
 	k.token = flyball.Token{ID: id, Kind: flyball.TokenAPI, Actor: u.ID, CreatedAt: session.Created, ExpiresAt: &flyball.Time{Time: ends}}
 	k.hash, k.barred = hash, u.Disabled
 	k.principal = principalFor(k.token, &u.User)
-	k.principal.Session, k.principal.ProvedAt = true, session.ProvedAt
+	k.principal.Session, k.principal.SteppedUp = true, session.ProvedAt
 	return nil
 }
 
@@ -103,7 +103,7 @@ func (s *Service) AuthenticateSession(ctx context.Context, secret string) (*Prin
 // provedLately says whether a person who signed in by a browser proved lately
 // who they are: a session that somebody left open approves nothing.
 func (p Principal) provedLately(now time.Time) error {
-	if !p.Session || now.Sub(p.ProvedAt) <= provedFor {
+	if !p.Session || now.Sub(p.SteppedUp) <= provedFor {
 		return nil
 	}
 	return flyball.Errorf(flyball.Forbidden, "prove once more who you are: this takes a password, or a sign-in, of the last five minutes").With("stepUp", true)

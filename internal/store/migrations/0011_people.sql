@@ -19,7 +19,7 @@ CREATE TABLE session (
 	seen_at    BIGINT NOT NULL,
 	proved_at  BIGINT NOT NULL -- when the person last proved who they are; 0: unknown
 );
-CREATE INDEX session_user ON session (user_id);
+CREATE INDEX session_of_user ON session (user_id);
 CREATE INDEX session_created ON session (created_at);
 
 -- Links that are good for one use. The empty user sets an installation up.

@@ -78,7 +78,9 @@ type User struct {
 	Grants    Grants  `json:"grants,omitempty"`
 	Disabled  bool    `json:"disabled,omitempty" doc:"may not sign in, and its tokens open nothing"`
 	CreatedAt Time    `json:"createdAt,omitzero"`
-	LastSeen  *Time   `json:"lastSeen,omitempty"`
+	LastSeen  *Time   `json:"lastSeen,omitempty" doc:"when the person was last signed in, to the minute"`
+	// PasswordAt is when the password was last set; never, if there is none.
+	PasswordAt *Time `json:"passwordAt,omitempty" doc:"when the password was last set"`
 	// Issuer and Subject are who the person is to a provider of OpenID Connect.
 	// An e-mail address is no identity: it can pass to somebody else.
 	Issuer  string `json:"issuer,omitempty"`
@@ -95,6 +97,14 @@ func (u User) Validate() error {
 	p.text("email", u.Email)
 	if u.Email != "" && (len(u.Email) > 254 || strings.Count(u.Email, "@") != 1) {
 		p.add("email", "is not an address")
+	}
+	for field, v := range map[string]string{"issuer": u.Issuer, "subject": u.Subject} {
+		if p.text(field, v); len(v) > 255 {
+			p.add(field, "has %d bytes, at most 255", len(v))
+		}
+	}
+	if (u.Issuer == "") != (u.Subject == "") {
+		p.add("subject", "issuer and subject go together: they say who the person is to a provider")
 	}
 	u.Grants.validate(p)
 	return p.err()

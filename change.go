@@ -72,7 +72,7 @@ type AuditEntry struct {
 // An Edit is one noun before and after a change; Before is absent when the
 // noun was created, After when it was taken away.
 type Edit struct {
-	Noun        string          `json:"noun" example:"config" doc:"flag, config, segment, metric, rollout, environment, team, token, webhook or delivery"`
+	Noun        string          `json:"noun" example:"config" doc:"flag, config, segment, metric, rollout, environment, team, user, token, webhook or delivery"`
 	Key         string          `json:"key"`
 	Environment string          `json:"environment,omitempty"`
 	Before      json.RawMessage `json:"before,omitempty"`
@@ -104,4 +104,5 @@ type Token struct {
 	CreatedAt   time.Time `json:"createdAt"`
 	ExpiresAt   *Time     `json:"expiresAt,omitempty"`
 	RevokedAt   *Time     `json:"revokedAt,omitempty"`
+	LastUsed    *Time     `json:"lastUsed,omitempty" doc:"when it last opened something, to the minute"`
 }

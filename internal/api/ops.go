@@ -131,11 +131,24 @@ var operations = []Operation{
 	op("update_team", "PUT /api/v1/teams/{key}", "Replace a team.", service.Admin, (*svc).UpdateTeam).still().
 		command("team update", "payments-team --name Payments --contact '#pay' --reason 'a new channel'", "key"),
 	op("create_token", "POST /api/v1/tokens", "Create a token; its secret is shown once.", service.Admin, (*svc).CreateToken).still().
-		command("token create", "checkout-service --kind sdk -e production --reason 'deploy checkout'", "name"),
+		command("token create", "payments-ci --kind api --grants '[{role: editor, team: payments}]' --reason 'deploys of payments'", "name"),
 	op("list_tokens", "GET /api/v1/tokens", "List tokens, without their secrets.", service.Admin, (*svc).ListTokens).
-		command("token list", "").table("tokens: id kind name actor environment flags expiresAt revokedAt"),
+		command("token list", "").table("tokens: id kind name actor createdBy environment flags lastUsed expiresAt revokedAt"),
 	op("revoke_token", "POST /api/v1/tokens/{id}/revoke", "End a token at once.", service.Admin, (*svc).RevokeToken).still().
 		command("token revoke", "0f3a9c12d4e5 --reason 'it leaked'", "id"),
+
+	op("create_user", "POST /api/v1/users", "Create a person's account.", service.Admin, (*svc).CreateUser).still().
+		command("user create", "ann --name 'Ann Example' --grants '[{role: editor, team: payments-team}]' --reason 'she joins'", "id"),
+	op("list_users", "GET /api/v1/users", "List people's accounts.", service.Admin, (*svc).ListUsers).
+		command("user list", "").table("users: id name grants disabled lastSeen passwordAt issuer"),
+	op("get_user", "GET /api/v1/users/{id}", "Show a person's account.", service.Admin, (*svc).User).
+		command("user get", "ann", "id"),
+	op("update_user", "PUT /api/v1/users/{id}", "Replace what an account says of a person and what they may do.", service.Admin, (*svc).UpdateUser).still().echoes("get_user", service.UserView{}).
+		command("user update", "ann --grants '[{role: approver, environment: production}]' --reason 'she is on call'", "id"),
+	op("disable_user", "POST /api/v1/users/{id}/disable", "Shut a person out: sessions end, and their tokens open nothing.", service.Admin, (*svc).DisableUser).still().
+		command("user disable", "ann --reason 'she leaves'", "id"),
+	op("set_password", "POST /api/v1/users/{id}/password", "Change your own password, or make a link by which somebody chooses theirs.", service.Write, (*svc).SetPassword).still().
+		command("user password", "ann --link --reason 'she lost it'", "id"),
 
 	op("create_webhook", "POST /api/v1/webhooks", "Create a webhook; it is told what happens from now on.", service.Admin, (*svc).CreateWebhook).still().secret().
 		command("webhook create", "payments-alerts --kind slack --url https://hooks.slack.com/services/T000/B000/XXX --environments production --flags 'payments.*' --actions 'rollout.*,flag.kill' --reason 'the team watches'", "key"),

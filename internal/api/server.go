@@ -42,6 +42,7 @@ type Server struct {
 	naming   naming
 	single   func(w http.ResponseWriter, r *http.Request, key string)
 	bulk     func(w http.ResponseWriter, r *http.Request, _ string)
+	signIn   signIn
 }
 
 // Options are what a Server is made of.
@@ -50,6 +51,8 @@ type Options struct {
 	Receiver  *ingest.Receiver
 	Log       *slog.Logger
 	Dashboard http.Handler
+	PublicURL string // where browsers find the server; empty is where it listens
+	OIDC      OIDC   // by which people sign in, beside passwords
 }
 
 // New returns a server with all its routes. Each route has a policy; one
@@ -65,6 +68,7 @@ func New(o Options) *Server {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	s.naming.start()
+	s.signIn = newSignIn(o.PublicURL, o.OIDC)
 	mux := http.NewServeMux()
 	for _, op := range operations {
 		h := op.serve(s.service)
@@ -86,10 +90,11 @@ func New(o Options) *Server {
 	for _, path := range []string{"/ofrep/v1/", "/sdk/v1/telemetry"} {
 		s.route(mux, "OPTIONS "+path, policy{public: true}, preflight)
 	}
+	s.signInDoors(mux)
 	s.route(mux, "GET /healthz", policy{public: true}, func(w http.ResponseWriter, r *http.Request) { writeJSON(w, r, 200, map[string]string{"status": "ok"}) })
 	s.route(mux, "GET /readyz", policy{public: true}, s.ready)
 	s.route(mux, "GET /metrics", policy{public: true}, promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}).ServeHTTP)
-	for _, rest := range []string{"/api/", "/sdk/", "/ofrep/", "/flagd/", "/healthz", "/readyz", "/metrics"} {
+	for _, rest := range []string{"/api/", "/sdk/", "/ofrep/", "/flagd/", "/auth/", "/healthz", "/readyz", "/metrics"} {
 		s.route(mux, rest, policy{public: true}, nowhere(mux))
 	}
 	if o.Dashboard != nil {
@@ -109,6 +114,7 @@ type policy struct {
 type door struct {
 	policy
 	forPages bool
+	sessions bool // it opens to people who are signed in by a browser, too
 	took     prometheus.Observer
 }
 
@@ -122,7 +128,8 @@ func (s *Server) door(pattern string, p policy) *door {
 		route = pattern
 	}
 	forPages := strings.HasPrefix(route, "/ofrep/") || route == "/sdk/v1/telemetry"
-	return &door{policy: p, forPages: forPages, took: s.metrics.requests.WithLabelValues(route)}
+	sessions := strings.HasPrefix(route, "/api/v1/")
+	return &door{policy: p, forPages: forPages, sessions: sessions, took: s.metrics.requests.WithLabelValues(route)}
 }
 
 func (d *door) observe(start time.Time) { d.took.Observe(time.Since(start).Seconds()) }
@@ -135,7 +142,7 @@ func (s *Server) admit(d *door, w http.ResponseWriter, r *http.Request) (*servic
 	if d.public {
 		return nil, nil
 	}
-	p, err := s.authenticate(r)
+	p, err := s.authenticate(d, r)
 	if err == nil {
 		err = service.Allow(p, d.access)
 	}
@@ -247,11 +254,16 @@ func (s *Server) named(r *http.Request, id string) *http.Request {
 }
 
 // authenticate reads the token of a request, in either of the two headers that
-// OFREP allows.
-func (s *Server) authenticate(r *http.Request) (*service.Principal, error) {
+// OFREP allows, or else the session of a browser, where that is taken.
+func (s *Server) authenticate(d *door, r *http.Request) (*service.Principal, error) {
 	scheme, secret, _ := strings.Cut(first(r.Header["Authorization"]), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		secret = r.Header.Get("X-API-Key")
+	}
+	if secret == "" && d.sessions {
+		if cookie := s.signIn.cookie(r, sessionCookie); cookie != "" {
+			return s.bySession(r, cookie)
+		}
 	}
 	if secret == "" {
 		return nil, flyball.Errorf(flyball.Unauthenticated, "no token: send one as \"Authorization: Bearer fb_…\"")
@@ -353,7 +365,7 @@ const (
 )
 
 // waiting lets few enough requests wait, and ends their waiting, with an answer,
-// when the server is about to stop.
+// when the server is about to stop, or when their token opens nothing any more.
 func (s *Server) waiting(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		leave, err := s.waits.enter(service.PrincipalOf(r.Context()).Token, r.RemoteAddr)
@@ -362,11 +374,15 @@ func (s *Server) waiting(h http.HandlerFunc) http.HandlerFunc {
 			return
 		}
 		defer leave()
+		bad, unwatch := s.watch.enter(service.PrincipalOf(r.Context()).Token, s.pace.recheck)
+		defer unwatch()
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
 		go func() {
 			select {
 			case <-s.drain:
+				cancel()
+			case <-bad:
 				cancel()
 			case <-ctx.Done():
 			}

@@ -73,6 +73,7 @@ func furnish(h *house) {
 	h.must("create_metric", fields{"key": "shop.errors", "type": "rate", "better": "lower", "reason": "a test"})
 	h.must("create_metric", fields{"key": "shop.sales", "type": "rate", "better": "higher", "reason": "a test"})
 	h.must("start_rollout", plan(fast))
+	h.must("create_user", fields{"id": "kim", "name": "Kim", "email": "kim@example.com", "grants": []fields{{"role": "editor", "team": "payments"}}, "reason": "a test"})
 	h.must("create_webhook", fields{"key": "ops", "kind": "generic", "url": "http://127.0.0.1:1/hush-path", "secret": "hush-hush-hush-hush", "flags": []string{"shop.*"}, "reason": "a test"})
 	err := h.db.Update(h.t.Context(), func(tx *store.Tx) error { return tx.QueueDelivery("ops", 1, time.Now()) })
 	if err != nil {
@@ -226,6 +227,16 @@ func useCases(h *house) map[string]useCase {
 		"list_tokens": {in: fields{}, want: map[string]any{"tokens.0.name": "first admin"}},
 		"revoke_token": {in: fields{"id": h.spare(), "reason": "it leaked"}, bumps: audited, action: "token.revoke",
 			want: map[string]any{"name": "spare"}},
+		"create_user": {in: fields{"id": "lee", "grants": []fields{{"role": "approver", "environment": "production"}}, "reason": "a test"}, bumps: audited, action: "user.create",
+			want: map[string]any{"id": "user:lee", "grants.0.role": "approver", "version": 1.0}},
+		"list_users": {in: fields{}, want: map[string]any{"users.#": 1.0, "users.0.id": "user:kim"}},
+		"get_user":   {in: fields{"id": "kim"}, want: map[string]any{"id": "user:kim", "name": "Kim", "grants.0.team": "payments", "disabled": nil}},
+		"update_user": {in: fields{"id": "kim", "name": "Kim K", "grants": []fields{{"role": "admin"}}, "reason": "a test"}, bumps: audited, action: "user.update", version: "version",
+			want: map[string]any{"name": "Kim K", "email": nil, "grants.0.role": "admin", "version": 2.0}},
+		"disable_user": {in: fields{"id": "kim", "reason": "a test"}, bumps: audited, action: "user.disable",
+			want: map[string]any{"disabled": true, "version": 2.0}},
+		"set_password": {in: fields{"id": "kim", "link": true, "reason": "a test"}, bumps: audited, action: "user.link",
+			want: map[string]any{"changed": false, "password": nil}},
 		"create_webhook": {in: fields{"key": "alerts", "kind": "slack", "url": "https://hooks.slack.com/services/T/B/hush", "environments": []string{"production"}, "actions": []string{"rollout.*"}, "reason": "a test"}, bumps: audited, action: "webhook.create",
 			want: map[string]any{"key": "alerts", "host": "hooks.slack.com", "enabled": true, "signed": false, "version": 1.0, "targetSet": 1.0, "url": nil, "secret": nil}},
 		"list_webhooks": {in: fields{}, want: map[string]any{"webhooks.#": 1.0, "webhooks.0.host": "127.0.0.1:1", "webhooks.0.pending": 1.0, "webhooks.0.signed": true}},

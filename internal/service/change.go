@@ -102,6 +102,11 @@ func (s *Service) authorise(p Principal, c changeOf) error {
 	if err := Allow(&p, c.access); err != nil {
 		return err
 	}
+	if c.access == Approve || c.access == Admin {
+		if err := p.provedLately(time.Now()); err != nil {
+			return err
+		}
+	}
 	return p.may(c.flag)
 }
 

@@ -264,6 +264,7 @@ func (e *edit) revokeToken(id string) (flyball.Token, error) {
 	if err != nil {
 		return t, err
 	}
+	t.LastUsed = nil // passes by itself, and is no part of a change
 	before := t
 	if t.RevokedAt == nil {
 		t.RevokedAt = &flyball.Time{Time: e.at}

@@ -74,6 +74,18 @@ func (e *edit) concerns() ([]concern, error) {
 					add(anywhere, owner)
 				}
 			}
+		case "rollout":
+			var of flyball.RolloutPlan
+			if err := json.Unmarshal(edit.After, &of); err != nil {
+				return nil, err
+			}
+			owner, err := e.owner(of.Flag)
+			if err != nil {
+				return nil, err
+			}
+			add(edit.Environment, owner)
+		case "instance": // that rollouts wait for
+			add(edit.Environment, anyone)
 		case "metric":
 			add(anywhere, anyone)
 		}

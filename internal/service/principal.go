@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"path"
+	"time"
 
 	"github.com/flyballdev/flyball"
 )
@@ -18,6 +19,10 @@ type Principal struct {
 	Rights  []flyball.Grants
 	Class   string // of an sdk or client token: those of one class see the same of an environment
 	Request string // the id of the request
+	// Session says that a person signed in by a browser, and SteppedUp when they
+	// last proved who they are.
+	Session   bool
+	SteppedUp time.Time
 }
 
 // An Access is what a capability needs of whoever uses it. Every row of the

@@ -194,22 +194,6 @@ func inWords(from []flyball.Grant) string {
 	return text
 }
 
-// grantsOf returns what a person may do at most now. While no accounts are kept,
-// that is what their best token says.
-func (e *edit) grantsOf(who flyball.ActorID) (flyball.Grants, error) {
-	all, err := e.tx.Tokens()
-	if err != nil {
-		return nil, err
-	}
-	var grants flyball.Grants
-	for _, t := range all {
-		if k := (&knownToken{token: t}); t.Actor == who && t.Kind == flyball.TokenAPI && k.live() {
-			grants = append(grants, rightsOf(t)[0]...)
-		}
-	}
-	return grants, nil
-}
-
 // ListChanges narrows the requests for approval.
 type ListChanges struct {
 	All   bool `json:"all,omitempty" doc:"those that are decided or expired too"`

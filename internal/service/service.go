@@ -35,6 +35,8 @@ type Service struct {
 	published chan struct{} // closed and replaced when an environment first appears
 	news      bell          // rings when rollouts, or their evidence, may have changed
 	tokens    tokenCache
+	passwords *hasher
+	tries     *tries
 	ticketKey string
 }
 
@@ -72,6 +74,7 @@ func New(ctx context.Context, db *store.DB, opts Options) (*Service, error) {
 		db: db, log: opts.Log, judgeable: opts.Judgeable, changed: opts.Changed, evidence: opts.Evidence, fleet: opts.Fleet, forecast: opts.Forecast,
 		sample: opts.Sample, seal: opts.Seal, tell: opts.Tell,
 		heads: map[string]*Published{}, published: make(chan struct{}), tokens: newTokenCache(),
+		passwords: newHasher(), tries: newTries(),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -7,7 +7,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/flyballdev/flyball"
@@ -92,6 +91,9 @@ func (s *Service) CreateToken(ctx context.Context, in CreateToken) (NewToken, er
 				if _, err := e.tx.Environment(in.Environment); err != nil {
 					return err
 				}
+			}
+			if err := e.placesExist(in.Grants); err != nil {
+				return err
 			}
 			token.CreatedBy = e.principal.ID
 			return e.insertToken(token, hash(secret))
@@ -221,105 +223,12 @@ func (s *Service) Authenticate(ctx context.Context, secret string) (*Principal, 
 	if subtle.ConstantTimeCompare(known.hash, sum[:]) != 1 || !known.live() {
 		return nil, badToken()
 	}
+	s.tokens.use(known)
 	return &known.principal, nil
 }
 
 func badToken() error {
 	return flyball.Errorf(flyball.Unauthenticated, "the token is unknown, expired or revoked")
-}
-
-// knownToken is a token and the hash of its secret, as last read.
-type knownToken struct {
-	token     flyball.Token
-	hash      []byte
-	read      time.Time
-	principal Principal
-}
-
-func principalFor(t flyball.Token) Principal {
-	return Principal{
-		Actor: flyball.Actor{ID: t.Actor, OnBehalfOf: t.OnBehalfOf, Token: t.ID},
-		Kind:  t.Kind, Environment: t.Environment, Flags: t.Flags, Class: string(t.Kind) + " " + strings.Join(t.Flags, " "), Rights: rightsOf(t),
-	}
-}
-
-// rightsOf are the grants that bound whoever acts with a token.
-func rightsOf(t flyball.Token) []flyball.Grants {
-	if len(t.Grants) == 0 { // as far as tokens go
-		return []flyball.Grants{flyball.Installation}
-	}
-	return []flyball.Grants{t.Grants}
-}
-
-// live reads the clock only for a token that ends at a time.
-func (k *knownToken) live() bool {
-	return (k.token.RevokedAt == nil || time.Now().Before(k.token.RevokedAt.Time)) &&
-		(k.token.ExpiresAt == nil || time.Now().Before(k.token.ExpiresAt.Time))
-}
-
-// TokenGood says whether a token, named by its id, still opens anything. Its
-// error is Unauthenticated if not.
-func (s *Service) TokenGood(ctx context.Context, id string) error {
-	known, err := s.tokens.find(ctx, id, s.db)
-	if flyball.CodeOf(err) == flyball.NotFound || err == nil && !known.live() {
-		return flyball.Errorf(flyball.Unauthenticated, "the token is expired or revoked")
-	}
-	return err
-}
-
-// A tokenCache spares a database read for each request. What another node
-// revokes is honoured within tokenFresh.
-type tokenCache struct {
-	mu   *sync.Mutex
-	byID map[string]*knownToken
-}
-
-const (
-	tokenFresh  = 2 * time.Second
-	maxCached   = 10_000
-	maxTokenAge = 24 * time.Hour // how long a cached token opens doors while the database is down
-)
-
-func newTokenCache() tokenCache {
-	return tokenCache{mu: new(sync.Mutex), byID: map[string]*knownToken{}}
-}
-
-func (c tokenCache) find(ctx context.Context, id string, db *store.DB) (*knownToken, error) {
-	c.mu.Lock()
-	known := c.byID[id]
-	c.mu.Unlock()
-	if known != nil && time.Since(known.read) < tokenFresh {
-		return known, nil
-	}
-	return c.readAgain(ctx, strings.Clone(id), known, db)
-}
-
-func (c tokenCache) readAgain(ctx context.Context, id string, known *knownToken, db *store.DB) (*knownToken, error) {
-	fresh := &knownToken{read: time.Now()}
-	err := db.View(ctx, func(tx *store.Tx) (err error) {
-		fresh.token, fresh.hash, err = tx.TokenByID(id)
-		return err
-	})
-	if err != nil {
-		if known != nil && flyball.CodeOf(err) != flyball.NotFound && time.Since(known.read) < maxTokenAge {
-			return known, nil // reads go on while the database is down
-		}
-		return nil, err
-	}
-	fresh.principal = principalFor(fresh.token)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.byID) >= maxCached {
-		clear(c.byID)
-	}
-	c.byID[id] = fresh
-	return fresh, nil
-}
-
-func (c tokenCache) forget(id string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.byID, id)
 }
 
 // sortedGlobs returns globs in a canonical order, so that equal sets share one

@@ -36,8 +36,12 @@ func (e *edit) assess(p *flyball.Plan) error {
 // weigh raises the risk of a plan to what one environment's preview says.
 func (e *edit) weigh(p *flyball.Plan, v flyball.Preview) {
 	share := v.Share.High
-	if plan := e.stagedPlan(); plan != nil && plan.Environment == v.Environment {
-		share = min(share, float64(plan.Steps[0].PPM)/flyball.PPM)
+	if plan := e.startedPlan(); plan != nil && plan.Environment == v.Environment && share > 0 {
+		if len(plan.Guardrails) > 0 {
+			share = min(share, float64(plan.Steps[0].PPM)/flyball.PPM)
+		} else { // nothing stops it on its way to the last
+			share = max(share, float64(plan.Steps[len(plan.Steps)-1].PPM)/flyball.PPM)
+		}
 	}
 	if share == 0 {
 		if v.Basis == "unused" {
@@ -66,7 +70,7 @@ func (e *edit) weigh(p *flyball.Plan, v flyball.Preview) {
 		p.Why = append(p.Why, "the flag is stateful")
 	}
 	for _, f := range v.Flags {
-		if !f.Edited && f.Affected.High > 0 {
+		if !f.Edited && f.Share.Value > 0 {
 			level++
 			p.Why = append(p.Why, fmt.Sprintf("%s depends on it", f.Flag))
 			break
@@ -106,15 +110,21 @@ func (e *edit) severity() (tier flyball.RiskTier, stateful bool) {
 	return tier, stateful
 }
 
-// stagedPlan returns the plan of a rollout that the change starts and that
-// guardrails watch; nil if it is another change.
-func (e *edit) stagedPlan() *flyball.RolloutPlan {
+// staged says that the change starts a rollout that guardrails watch.
+func (e *edit) staged() bool {
+	plan := e.startedPlan()
+	return plan != nil && len(plan.Guardrails) > 0
+}
+
+// startedPlan returns the plan of a rollout that the change starts; nil if it is
+// another change.
+func (e *edit) startedPlan() *flyball.RolloutPlan {
 	for _, edit := range e.edits {
 		if edit.Noun != "rollout" || edit.Before != nil {
 			continue
 		}
 		var r flyball.Rollout
-		if json.Unmarshal(edit.After, &r) == nil && len(r.Guardrails) > 0 {
+		if json.Unmarshal(edit.After, &r) == nil && len(r.Steps) > 0 {
 			return &r.RolloutPlan
 		}
 	}
@@ -123,7 +133,7 @@ func (e *edit) stagedPlan() *flyball.RolloutPlan {
 
 // retreats says that the change only puts users back on what they had: by what
 // it is, or since every flag that it edits serves its safe variant to more and
-// nothing else to anyone.
+// nothing else to anyone, and no other flag waits for that.
 func (e *edit) retreats() bool {
 	if e.change.retreat {
 		return true
@@ -145,6 +155,13 @@ func (e *edit) retreats() bool {
 		f, err := e.tx.Flag(edit.Key)
 		if err != nil || !lowers(f.Flag, before, after) {
 			return false
+		}
+	}
+	edited := e.editedFlags()
+	for _, env := range e.altered() {
+		r := e.rulesets[env]
+		if slices.ContainsFunc(eval.Changed(r.compiledBefore, r.after.compiled), func(key string) bool { return !slices.Contains(edited, key) }) {
+			return false // it may be on while this one is off
 		}
 	}
 	return true
@@ -203,8 +220,7 @@ func sameJSON(a, b any) bool {
 func (e *edit) preview(environment string) (flyball.Preview, error) {
 	r := e.rulesets[environment]
 	before, after := r.compiledBefore, r.after.compiled
-	changed := eval.Changed(before, after)
-	used, err := e.used(environment, changed)
+	used, err := e.tx.UsedSince(environment, e.at.Add(-usedLately), eval.Changed(before, after))
 	if err != nil {
 		return flyball.Preview{}, err
 	}
@@ -217,23 +233,10 @@ func (e *edit) preview(environment string) (flyball.Preview, error) {
 			return flyball.Preview{}, err
 		}
 	}
-	return blast(environment, before, after, used, e.editedFlags(), sample), nil
-}
-
-// used lists those of some flags that programs evaluated lately.
-func (e *edit) used(environment string, keys []string) ([]string, error) {
-	all, err := e.tx.Usage()
-	if err != nil {
-		return nil, err
+	b := &blast{
+		environment: environment, before: before, after: after, flags: used, edited: e.editedFlags(), sample: sample, at: e.at, by: e.manner.PreviewBy,
 	}
-	var used []string
-	for _, u := range all {
-		if u.Environment == environment && e.at.Sub(u.Last) < usedLately && slices.Contains(keys, u.Flag) && !slices.Contains(used, u.Flag) {
-			used = append(used, u.Flag)
-		}
-	}
-	slices.Sort(used)
-	return used, nil
+	return b.preview(), nil
 }
 
 // editedFlags names the flags that were edited themselves.
@@ -245,4 +248,14 @@ func (e *edit) editedFlags() []string {
 		}
 	}
 	return keys
+}
+
+// compact returns a preview as the audit log keeps them: without contexts.
+func compact(v flyball.Preview) flyball.Preview {
+	v.Flags = slices.Clone(v.Flags)
+	for i := range v.Flags {
+		v.Flags[i].Examples, v.Flags[i].By = nil, nil
+	}
+	v.By = ""
+	return v
 }

@@ -7,15 +7,88 @@ import (
 	"github.com/flyballdev/flyball"
 )
 
-// bound returns the largest share of users that may get something else by a
-// change of a flag, by its rules alone: what a split or a rollout moves, and
-// everybody where a condition or a plain serve decides.
-func bound(before, after *flyball.RulesetFlag) float64 {
-	if before == nil || after == nil {
+// bound returns the largest share of users that may get something else of a
+// flag, by the rules alone: by its own change, and by that of the flags and the
+// segments that it needs.
+func (b *blast) bound(key string) float64 {
+	if b.before.Find(key) == b.after.Find(key) { // and so what it needs is the same too
+		return 0
+	}
+	before, after := b.before.Flag(key), b.after.Flag(key)
+	share := structural(before, after)
+	if share >= 1 {
 		return 1
 	}
-	if v, ok := only(before); ok {
-		if w, ok := only(after); ok && v == w {
+	if was, ok := only(before); ok {
+		if is, ok := only(after); ok && was == is {
+			return 0 // whatever it needs
+		}
+	}
+	for _, p := range after.Prerequisites {
+		share += b.bound(p.Flag)
+	}
+	met := map[string]bool{}
+	for _, r := range after.Rules {
+		for _, s := range r.If.Segments(nil) {
+			share += b.segmentBound(s, met)
+		}
+	}
+	return min(1, share)
+}
+
+// segmentBound returns the largest share of users that may come into a segment,
+// or leave it: those whose keys were added to its lists or taken from them, or
+// everybody if its condition is another.
+func (b *blast) segmentBound(key string, met map[string]bool) float64 {
+	before, after := b.before.Segment(key), b.after.Segment(key)
+	if before == after || met[key] {
+		return 0
+	}
+	met[key] = true
+	if before == nil || after == nil || !sameJSON(before.If, after.If) {
+		return 1
+	}
+	share := 0.0
+	if n := apart(before.Include, after.Include) + apart(before.Exclude, after.Exclude); n > 0 {
+		if share = 1; b.sample.Users.Low > 0 {
+			share = min(1, float64(n)/b.sample.Users.Low)
+		}
+	}
+	if after.If != nil {
+		for _, s := range after.If.Segments(nil) {
+			share += b.segmentBound(s, met)
+		}
+	}
+	return min(1, share)
+}
+
+// apart counts the keys that are in one list alone.
+func apart(a, b []string) int {
+	in := make(map[string]int, len(a)+len(b))
+	for _, k := range a {
+		in[k] |= 1
+	}
+	for _, k := range b {
+		in[k] |= 2
+	}
+	n := 0
+	for _, where := range in {
+		if where != 3 {
+			n++
+		}
+	}
+	return n
+}
+
+// structural returns the largest share of users that may get something else by a
+// change of a flag itself: what a split or a rollout moves, and everybody where a
+// condition or a plain serve decides.
+func structural(before, after *flyball.RulesetFlag) float64 {
+	if before == nil || after == nil || len(revalued(before, after)) > 0 {
+		return 1
+	}
+	if was, ok := only(before); ok {
+		if is, ok := only(after); ok && was == is {
 			return 0
 		}
 	}
@@ -26,15 +99,23 @@ func bound(before, after *flyball.RulesetFlag) float64 {
 	for i := range before.Rules {
 		most = max(most, moved(before.Rules[i].Serve, after.Rules[i].Serve))
 	}
-	switch b, a := before.Rollout, after.Rollout; {
-	case a != nil && b == nil:
-		return max(most, float64(a.PPM)/flyball.PPM)
-	case a == nil && b != nil:
+	return max(most, rolled(before.Rollout, after.Rollout))
+}
+
+// rolled returns the share of units that get another variant by a change of a
+// live rollout.
+func rolled(before, after *flyball.Overlay) float64 {
+	switch {
+	case before == nil && after == nil:
+		return 0
+	case before == nil:
+		return float64(after.PPM) / flyball.PPM
+	case after == nil:
+		return 1 // it may have ended with either variant
+	case before.Where != after.Where || before.Unit != after.Unit || before.Treatment != after.Treatment || before.Control != after.Control:
 		return 1
-	case a != nil:
-		return max(most, math.Abs(float64(a.PPM-b.PPM))/flyball.PPM)
 	}
-	return most
+	return math.Abs(float64(after.PPM-before.PPM)) / flyball.PPM
 }
 
 // only returns the variant that a flag serves to everybody, if there is one.
@@ -59,7 +140,7 @@ func only(f *flyball.RulesetFlag) (string, bool) {
 
 // sameGates says that two configurations of a flag ask the same questions.
 func sameGates(a, b *flyball.RulesetFlag) bool {
-	if a.Enabled != b.Enabled || (a.Killed == nil) != (b.Killed == nil) || a.OffVariant != b.OffVariant ||
+	if a.Seed != b.Seed || a.HashVersion != b.HashVersion || a.SafeVariant != b.SafeVariant || a.Enabled != b.Enabled || (a.Killed == nil) != (b.Killed == nil) || a.OffVariant != b.OffVariant ||
 		!slices.Equal(a.Prerequisites, b.Prerequisites) || len(a.Rules) != len(b.Rules) || !sameJSON(a.Variants, b.Variants) {
 		return false
 	}

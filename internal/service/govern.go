@@ -21,7 +21,7 @@ func (e *edit) plan() (*flyball.Plan, error) {
 	}
 	p := &flyball.Plan{
 		Action: e.change.action, Subject: e.change.subject, Digest: digest, Edits: e.edits, Risk: flyball.RiskNone,
-		Retreat: e.retreats(), Staged: e.stagedPlan() != nil, Why: []string{}, Difference: []string{},
+		Retreat: e.retreats(), Staged: e.staged(), Why: []string{}, Difference: []string{},
 	}
 	if p.Difference, err = difference(e.edits); err != nil {
 		return nil, err

@@ -192,6 +192,9 @@ func (s *Sampler) add(h sampled, now time.Time) error {
 			return err
 		}
 		g.count(u, at, h.level)
+		if !g.wants(u, at) {
+			continue
+		}
 		if attributes, fits := allowed(c.Attributes, wish); fits {
 			g.keep(u, pending{at: at, unit: c.Unit, attributes: attributes})
 		}
@@ -304,15 +307,14 @@ func (g *gather) count(u who, at time.Time, told int) {
 	}
 }
 
-// keep takes a context for the sample, if it belongs there.
+// wants says whether a context belongs in the sample and is not there already.
+func (g *gather) wants(u who, at time.Time) bool {
+	return rank(u, at) < g.bound && at.Sub(g.seen[u.id]) >= sampleRefresh && g.pending[u.id].at.Before(at)
+}
+
+// keep takes a context for the sample.
 func (g *gather) keep(u who, p pending) {
 	p.rank = rank(u, p.at)
-	if p.rank >= g.bound || p.at.Sub(g.seen[u.id]) < sampleRefresh {
-		return
-	}
-	if old, ok := g.pending[u.id]; ok && !old.at.Before(p.at) {
-		return
-	}
 	g.pending[u.id] = p
 	if len(g.pending) <= 2*sampleSize {
 		return

@@ -41,10 +41,13 @@ type Preview struct {
 	Gain        Estimate     `json:"gain" doc:"who leave the safe variant"`
 	Lose        Estimate     `json:"lose" doc:"who come to the safe variant"`
 	Flags       []FlagImpact `json:"flags,omitempty" doc:"by flag, those that depend on what was edited included"`
+	Further     int          `json:"further,omitempty" doc:"how many flags more are affected, less than those told"`
 	Sample      int          `json:"sample" doc:"how many contexts were evaluated"`
+	Effective   float64      `json:"effective,omitempty" doc:"how many equally likely contexts are worth as much"`
 	Oldest      *Time        `json:"oldest,omitempty" doc:"when the oldest of them was seen"`
 	Newest      *Time        `json:"newest,omitempty" doc:"when the newest of them was seen"`
-	Basis       string       `json:"basis" enum:"sample,structure,unused" doc:"what it rests on: contexts; the rules alone, as an upper bound; or that no program evaluates the flags"`
+	By          string       `json:"by,omitempty" doc:"the attribute by which it is divided"`
+	Basis       string       `json:"basis" enum:"sample,structure,unused" doc:"what it rests on: contexts; for one flag at least the rules alone, as an upper bound; or that no program evaluates the flags"`
 	Note        string       `json:"note,omitempty"`
 }
 
@@ -52,7 +55,9 @@ type Preview struct {
 type FlagImpact struct {
 	Flag     string              `json:"flag"`
 	Edited   bool                `json:"edited,omitempty" doc:"false for one that only depends on what was edited"`
+	Basis    string              `json:"basis" enum:"sample,structure"`
 	Affected Estimate            `json:"affected"`
+	Share    Estimate            `json:"share" doc:"affected of all, 0 to 1"`
 	Moves    []Move              `json:"moves,omitempty" doc:"from which variant to which"`
 	By       map[string]Estimate `json:"by,omitempty" doc:"affected, by the value of the attribute that was asked for"`
 	Examples []Example           `json:"examples,omitempty"`
@@ -65,8 +70,10 @@ type Move struct {
 	Users Estimate `json:"users"`
 }
 
-// An Example is one context that gets something else; its unit is not told.
+// An Example is one context that gets something else. Its unit is not told, but
+// by a name that is of no use elsewhere.
 type Example struct {
+	Unit       string     `json:"unit" doc:"a hash of the unit, with a key of the installation"`
 	Attributes Attributes `json:"attributes"`
 	From       string     `json:"from"`
 	To         string     `json:"to"`

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -21,7 +22,12 @@ const (
 	manDryRun     = "dryRun"
 	manPropose    = "propose"
 	manBreakGlass = "breakGlass"
+	manPreviewBy  = "previewBy"
 )
+
+// PreviewBy is the attribute by which a plan's preview is divided. It goes with
+// dryRun and propose.
+var PreviewBy = Manner{manPreviewBy, "with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country"}
 
 // A Manner is one of the ways in which every change can be made.
 type Manner struct{ Name, About string }
@@ -71,6 +77,14 @@ func mannerOf(r *http.Request, o Operation) (*service.Manner, error) {
 		return nil, flyball.FieldErrorf(manDryRun, "choose one of dryRun, propose and breakGlass")
 	case m.Propose != nil && o.Access == service.Approve:
 		return nil, flyball.FieldErrorf(manPropose, "nobody decides by proposing to: decide, or leave it")
+	}
+	if m.PreviewBy = query.Get(manPreviewBy); m.PreviewBy != "" {
+		switch {
+		case !m.Plans():
+			return nil, flyball.FieldErrorf(manPreviewBy, "goes with dryRun or propose")
+		case len(m.PreviewBy) > flyball.MaxSampledName || !utf8.ValidString(m.PreviewBy) || m.PreviewBy == flyball.AttributeTargetingKey:
+			return nil, flyball.FieldErrorf(manPreviewBy, "is the name of an attribute, other than the targeting key, of at most %d bytes", flyball.MaxSampledName)
+		}
 	}
 	return m, nil
 }
@@ -132,7 +146,7 @@ func manners() []*huma.Param {
 	for _, m := range Manners() {
 		params = append(params, &huma.Param{Name: m.Name, In: "query", Description: m.About, Schema: &huma.Schema{Type: huma.TypeBoolean}})
 	}
-	return params
+	return append(params, &huma.Param{Name: PreviewBy.Name, In: "query", Description: PreviewBy.About, Schema: &huma.Schema{Type: huma.TypeString}})
 }
 
 const applyPath = "/api/v1/changes/{id}/apply"

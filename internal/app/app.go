@@ -121,6 +121,7 @@ func (a *App) start(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
+	sampler := ingest.NewSampler(db, seal)
 	svc, err := service.New(ctx, db, service.Options{
 		Log: a.log, Judgeable: func(plan flyball.RolloutPlan, metrics []flyball.Metric) error {
 			return errors.Join(ingest.Supported(plan, metrics), poller.Reaches(plan, metrics))
@@ -132,7 +133,7 @@ func (a *App) start(ctx context.Context, c Config) error {
 		Fleet: func(ctx context.Context, environment string, head flyball.RulesetID) (flyball.Fleet, error) {
 			return runner.Fleet(ctx, environment, head, time.Now())
 		},
-		Forecast: runner.Forecast,
+		Forecast: runner.Forecast, Sample: sample(sampler),
 	})
 	if err != nil {
 		return err
@@ -156,10 +157,16 @@ func (a *App) start(ctx context.Context, c Config) error {
 	receiver.Running, receiver.Exposed = svc.RolloutRuns, svc.Exposed
 	tally := ingest.NewTally(db)
 	tally.Fail = func(err error) { a.log.Warn("usage not written", "error", err) }
-	receiver.Heard = tally.Hear
+	sampler.Fail = func(err error) { a.log.Warn("contexts not sampled", "error", err) }
+	receiver.Wish = sampler.Wish
+	receiver.Heard = func(environment string, trusted bool, b flyball.TelemetryBatch) {
+		tally.Hear(environment, trusted, b)
+		sampler.Hear(environment, trusted, b)
+	}
 
 	a.run("receiver", func(ctx context.Context) { receiver.Run(ctx) })
 	a.run("usage tally", tally.Run)
+	a.run("sampler", sampler.Run)
 	a.run("ruleset follower", svc.Follow)
 	a.run("judge", func(ctx context.Context) { runner.Run(ctx) })
 	a.run("stream poller", poller.Run)

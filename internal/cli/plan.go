@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +24,7 @@ func addManners(f *pflag.FlagSet) {
 	for _, m := range api.Manners() {
 		f.Bool(kebab(m.Name), false, m.About)
 	}
+	f.String(kebab(api.PreviewBy.Name), "", api.PreviewBy.About)
 }
 
 // mannerOf returns the query that says in which way a change is to be made.
@@ -30,6 +34,9 @@ func mannerOf(f *pflag.FlagSet) url.Values {
 		if yes, err := f.GetBool(kebab(m.Name)); err == nil && yes {
 			query.Set(m.Name, "true")
 		}
+	}
+	if by, err := f.GetString(kebab(api.PreviewBy.Name)); err == nil && by != "" {
+		query.Set(api.PreviewBy.Name, by)
 	}
 	return query
 }
@@ -174,15 +181,48 @@ func (p *program) printPreview(v flyball.Preview) {
 		fmt.Fprintf(p.out, "%s: nobody: %s\n", v.Environment, v.Note)
 		return
 	case "structure":
-		fmt.Fprintf(p.out, "%s: at most %.3g %% of users (%s)\n", v.Environment, 100*v.Share.High, v.Note)
+		fmt.Fprintf(p.out, "%s: at most %.3g %% of users\n", v.Environment, 100*v.Share.High)
 	default:
-		fmt.Fprintf(p.out, "%s: %s of %s users get something else (%.3g %%, %.3g to %.3g %%); %s gain, %s lose; from %d contexts\n",
-			v.Environment, whole(v.Affected), whole(v.Users), 100*v.Share.Value, 100*v.Share.Low, 100*v.Share.High, whole(v.Gain), whole(v.Lose), v.Sample)
+		fmt.Fprintf(p.out, "%s: %s of %s users get something else (%.3g %%, %.3g to %.3g %%); %s gain, %s lose\n",
+			v.Environment, whole(v.Affected), whole(v.Users), 100*v.Share.Value, 100*v.Share.Low, 100*v.Share.High, whole(v.Gain), whole(v.Lose))
+	}
+	if v.Oldest != nil && v.Newest != nil {
+		fmt.Fprintf(p.out, "  from %d contexts (worth %.0f), seen %s to %s\n", v.Sample, v.Effective, v.Oldest.Format(time.RFC3339), v.Newest.Format(time.RFC3339))
+	}
+	if v.Note != "" {
+		fmt.Fprintf(p.out, "  note: %s\n", v.Note)
 	}
 	for _, f := range v.Flags {
-		for _, m := range f.Moves {
-			fmt.Fprintf(p.out, "  %s: %s → %s: %s\n", f.Flag, m.From, m.To, whole(m.Users))
+		p.printImpact(f, v.By)
+	}
+	if v.Further > 0 {
+		fmt.Fprintf(p.out, "  and %d flags more\n", v.Further)
+	}
+}
+
+func (p *program) printImpact(f flyball.FlagImpact, by string) {
+	what := f.Flag
+	if !f.Edited {
+		what += ", which depends on it"
+	}
+	if f.Basis == "structure" {
+		fmt.Fprintf(p.out, "  %s: at most %.3g %%\n", what, 100*f.Share.High)
+	} else if len(f.Moves) == 0 {
+		fmt.Fprintf(p.out, "  %s: none of those contexts\n", what)
+	}
+	for _, m := range f.Moves {
+		to := cmp.Or(m.To, "nothing")
+		if m.From == m.To {
+			to += " with its new value"
 		}
+		fmt.Fprintf(p.out, "  %s: %s → %s: %s\n", what, cmp.Or(m.From, "nothing"), to, whole(m.Users))
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.By)) {
+		fmt.Fprintf(p.out, "    %s %s: %s\n", by, name, whole(f.By[name]))
+	}
+	for _, x := range f.Examples {
+		attributes, _ := json.Marshal(x.Attributes)
+		fmt.Fprintf(p.out, "    such as unit #%s %s: %s → %s\n", x.Unit, attributes, cmp.Or(x.From, "nothing"), cmp.Or(x.To, "nothing"))
 	}
 }
 

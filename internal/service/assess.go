@@ -56,7 +56,7 @@ func (e *edit) weigh(p *flyball.Plan, v flyball.Preview) {
 		level++
 		p.Why = append(p.Why, "the flag is stateful")
 	}
-	if i := slices.IndexFunc(v.Flags, func(f flyball.FlagImpact) bool { return !f.Edited && f.Affected.High > 0 }); i >= 0 && !e.segmentsOnly() {
+	if i := slices.IndexFunc(v.Flags, func(f flyball.FlagImpact) bool { return !f.Edited && f.Share.Value > 0 }); i >= 0 && !e.segmentsOnly() {
 		level++
 		p.Why = append(p.Why, v.Flags[i].Flag+" depends on it")
 	}
@@ -144,7 +144,7 @@ func (e *edit) started() *flyball.RolloutPlan {
 			continue
 		}
 		var r flyball.Rollout
-		if json.Unmarshal(edit.After, &r) == nil {
+		if json.Unmarshal(edit.After, &r) == nil && len(r.Steps) > 0 {
 			return &r.RolloutPlan
 		}
 	}
@@ -155,8 +155,7 @@ func (e *edit) started() *flyball.RolloutPlan {
 func (e *edit) preview(environment string) (flyball.Preview, error) {
 	r := e.rulesets[environment]
 	before, after := r.compiledBefore, r.after.compiled
-	changed := eval.Changed(before, after)
-	used, err := e.used(environment, changed)
+	used, err := e.tx.UsedSince(environment, e.at.Add(-usedLately), eval.Changed(before, after))
 	if err != nil {
 		return flyball.Preview{}, err
 	}
@@ -169,23 +168,10 @@ func (e *edit) preview(environment string) (flyball.Preview, error) {
 			return flyball.Preview{}, err
 		}
 	}
-	return blast(environment, before, after, used, e.editedFlags(), sample), nil
-}
-
-// used lists those of some flags that programs evaluated lately.
-func (e *edit) used(environment string, keys []string) ([]string, error) {
-	all, err := e.tx.Usage()
-	if err != nil {
-		return nil, err
+	b := &blast{
+		environment: environment, before: before, after: after, flags: used, edited: e.editedFlags(), sample: sample, at: e.at, by: e.manner.PreviewBy,
 	}
-	var used []string
-	for _, u := range all {
-		if u.Environment == environment && e.at.Sub(u.Last) < usedLately && slices.Contains(keys, u.Flag) && !slices.Contains(used, u.Flag) {
-			used = append(used, u.Flag)
-		}
-	}
-	slices.Sort(used)
-	return used, nil
+	return b.preview(), nil
 }
 
 // editedFlags names the flags that were edited themselves.
@@ -197,4 +183,14 @@ func (e *edit) editedFlags() []string {
 		}
 	}
 	return keys
+}
+
+// compact returns a preview as the audit log keeps them: without contexts.
+func compact(v flyball.Preview) flyball.Preview {
+	v.Flags = slices.Clone(v.Flags)
+	for i := range v.Flags {
+		v.Flags[i].Examples, v.Flags[i].By = nil, nil
+	}
+	v.By = ""
+	return v
 }

@@ -5,71 +5,117 @@ import (
 	"slices"
 
 	"github.com/flyballdev/flyball"
-	"github.com/flyballdev/flyball/eval"
 )
 
 // bound returns the largest share of users that may get something else of a
-// flag, by the rules alone: what a split or a rollout moves, and everybody where
-// a condition or a plain serve decides. What the flag needs counts too.
-func bound(before, after *eval.Ruleset, key string) float64 {
-	b, a := before.Flag(key), after.Flag(key)
-	if b == nil || a == nil {
+// flag, by the rules alone: by its own change, and by that of the flags and the
+// segments that it needs.
+func (b *blast) bound(key string) float64 {
+	if b.before.Find(key) == b.after.Find(key) { // and so what it needs is the same too
+		return 0
+	}
+	before, after := b.before.Flag(key), b.after.Flag(key)
+	share := structural(before, after)
+	if share >= 1 {
 		return 1
 	}
-	if v, ok := only(b); ok {
-		if w, ok := only(a); ok && v == w && sameJSON(b.Variants[v], a.Variants[w]) {
-			return 0
+	if was, ok := only(before); ok {
+		if is, ok := only(after); ok && was == is {
+			return 0 // whatever it needs
 		}
 	}
-	if !sameGates(b, a) || !segmentsKept(before, after, a) {
-		return 1
+	for _, p := range after.Prerequisites {
+		share += b.bound(p.Flag)
 	}
-	share := movedBy(b, a)
-	for _, p := range a.Prerequisites {
-		share += bound(before, after, p.Flag)
+	met := map[string]bool{}
+	for _, r := range after.Rules {
+		for _, s := range r.If.Segments(nil) {
+			share += b.segmentBound(s, met)
+		}
 	}
 	return min(1, share)
 }
 
-// movedBy returns the share of units that a change moves that leaves a flag's
-// questions as they were.
-func movedBy(before, after *flyball.RulesetFlag) float64 {
+// segmentBound returns the largest share of users that may come into a segment,
+// or leave it: those whose keys were added to its lists or taken from them, or
+// everybody if its condition is another.
+func (b *blast) segmentBound(key string, met map[string]bool) float64 {
+	before, after := b.before.Segment(key), b.after.Segment(key)
+	if before == after || met[key] {
+		return 0
+	}
+	met[key] = true
+	if before == nil || after == nil || !sameJSON(before.If, after.If) {
+		return 1
+	}
+	share := 0.0
+	if n := apart(before.Include, after.Include) + apart(before.Exclude, after.Exclude); n > 0 {
+		if share = 1; b.sample.Users.Low > 0 {
+			share = min(1, float64(n)/b.sample.Users.Low)
+		}
+	}
+	if after.If != nil {
+		for _, s := range after.If.Segments(nil) {
+			share += b.segmentBound(s, met)
+		}
+	}
+	return min(1, share)
+}
+
+// apart counts the keys that are in one list alone.
+func apart(a, b []string) int {
+	in := make(map[string]int, len(a)+len(b))
+	for _, k := range a {
+		in[k] |= 1
+	}
+	for _, k := range b {
+		in[k] |= 2
+	}
+	n := 0
+	for _, where := range in {
+		if where != 3 {
+			n++
+		}
+	}
+	return n
+}
+
+// structural returns the largest share of users that may get something else by a
+// change of a flag itself: what a split or a rollout moves, and everybody where a
+// condition or a plain serve decides.
+func structural(before, after *flyball.RulesetFlag) float64 {
+	if before == nil || after == nil || len(revalued(before, after)) > 0 {
+		return 1
+	}
+	if was, ok := only(before); ok {
+		if is, ok := only(after); ok && was == is {
+			return 0
+		}
+	}
+	if !sameGates(before, after) {
+		return 1
+	}
 	most := moved(before.Default, after.Default)
 	for i := range before.Rules {
 		most = max(most, moved(before.Rules[i].Serve, after.Rules[i].Serve))
 	}
-	b, a := before.Rollout, after.Rollout
-	switch {
-	case a != nil && b != nil && a.ID == b.ID:
-		return most + math.Abs(float64(a.PPM-b.PPM))/flyball.PPM
-	case a != nil:
-		most += float64(a.PPM) / flyball.PPM
-	}
-	if b != nil {
-		most += float64(b.PPM) / flyball.PPM
-	}
-	return most
+	return max(most, rolled(before.Rollout, after.Rollout))
 }
 
-// segmentsKept says that the segments that a flag's rules name, and those that
-// these name, hold what they held.
-func segmentsKept(before, after *eval.Ruleset, f *flyball.RulesetFlag) bool {
-	var kept func(names []string) bool
-	kept = func(names []string) bool {
-		for _, name := range names {
-			s := after.Segment(name)
-			if !sameJSON(before.Segment(name), s) || s != nil && s.If != nil && !kept(s.If.Segments(nil)) {
-				return false
-			}
-		}
-		return true
+// rolled returns the share of units that get another variant by a change of a
+// live rollout.
+func rolled(before, after *flyball.Overlay) float64 {
+	switch {
+	case before == nil && after == nil:
+		return 0
+	case before == nil:
+		return float64(after.PPM) / flyball.PPM
+	case after == nil:
+		return 1 // it may have ended with either variant
+	case before.Where != after.Where || before.Unit != after.Unit || before.Treatment != after.Treatment || before.Control != after.Control:
+		return 1
 	}
-	for _, r := range f.Rules {
-		if !kept(r.If.Segments(nil)) {
-			return false
-		}
-	}
-	return true
+	return math.Abs(float64(after.PPM-before.PPM)) / flyball.PPM
 }
 
 // only returns the variant that a flag serves to everybody, if there is one.
@@ -94,7 +140,7 @@ func only(f *flyball.RulesetFlag) (string, bool) {
 
 // sameGates says that two configurations of a flag ask the same questions.
 func sameGates(a, b *flyball.RulesetFlag) bool {
-	if a.Enabled != b.Enabled || (a.Killed == nil) != (b.Killed == nil) || a.OffVariant != b.OffVariant ||
+	if a.Seed != b.Seed || a.HashVersion != b.HashVersion || a.SafeVariant != b.SafeVariant || a.Enabled != b.Enabled || (a.Killed == nil) != (b.Killed == nil) || a.OffVariant != b.OffVariant ||
 		!slices.Equal(a.Prerequisites, b.Prerequisites) || len(a.Rules) != len(b.Rules) || !sameJSON(a.Variants, b.Variants) {
 		return false
 	}

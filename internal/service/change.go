@@ -345,7 +345,7 @@ func (e *edit) account(entry *flyball.AuditEntry) {
 		entry.Risk = e.planned.Risk
 		for _, v := range e.planned.Previews {
 			if entry.Environment == "" || v.Environment == entry.Environment {
-				entry.Previews = append(entry.Previews, v)
+				entry.Previews = append(entry.Previews, compact(v))
 			}
 		}
 	}

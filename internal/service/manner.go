@@ -15,6 +15,7 @@ type Manner struct {
 	Propose    *Proposal // ask others to approve
 	BreakGlass bool      // do it though others ought to approve
 	Request    string    // the id of the request for approval that is applied
+	PreviewBy  string    // the attribute by which the preview is divided; "" is none
 
 	mu      sync.Mutex
 	plan    *flyball.Plan

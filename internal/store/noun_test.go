@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -48,12 +49,12 @@ func TestEnvironmentsAndTeams(t *testing.T) {
 				t.Errorf("first version %d, want 1", version)
 			}
 			return errors.Join(err,
-				tx.UpdateEnvironment(flyball.Environment{Key: "production", Version: 99}),
+				tx.UpdateEnvironment(flyball.Environment{Key: "production", Version: 99, SampleAttributes: []string{"country"}}),
 				tx.PutTeam(flyball.Team{Key: "payments-team", Name: "Payments", Contact: "#pay"}))
 		})
 		view(t, db, func(tx *Tx) error {
 			e, err := tx.Environment("production")
-			if want := (flyball.Environment{Key: "production", Version: 1}); e != want {
+			if want := (flyball.Environment{Key: "production", Version: 1, SampleAttributes: []string{"country"}}); !reflect.DeepEqual(e, want) {
 				t.Errorf("got %+v, want %+v", e, want)
 			}
 			head, errHead := tx.Head("production")

@@ -105,6 +105,11 @@ var operations = []Operation{
 
 	op("list_audit", "GET /api/v1/audit", "List who changed what, when and why.", service.Read, (*svc).ListAudit).
 		command("audit list", "--subject payments.checkout.new-flow").table("entries: seq at actor.id action subject environment version reason"),
+	op("verify_audit", "GET /api/v1/audit/verify", "Prove that the audit log is what was written, entry by entry.", service.Read, (*svc).VerifyAudit),
+	op("checkpoint_audit", "POST /api/v1/audit/checkpoint", "Sign a statement of what the audit log's latest entry is, to be kept elsewhere.", service.Read, (*svc).Checkpoint).
+		command("audit checkpoint", "-o json > checkpoint.json"),
+	op("get_audit_key", "GET /api/v1/audit/key", "Show the public key by which checkpoints are checked.", service.Read, (*svc).AuditKey).
+		command("audit key", ""),
 	op("get_fleet", "GET /api/v1/fleet", "Tell which instances run the ruleset in force, and which do not yet.", service.Read, (*svc).Fleet).
 		command("fleet", "-e production"),
 	op("forget_instance", "POST /api/v1/fleet/forget", "Declare an instance gone, so that nothing waits for it.", service.Write, (*svc).ForgetInstance).still().

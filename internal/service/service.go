@@ -36,6 +36,8 @@ type Service struct {
 	news      bell          // rings when rollouts, or their evidence, may have changed
 	tokens    tokenCache
 	ticketKey string
+	proving   chan struct{} // held by a proof of the audit log
+	watchman  watchman
 }
 
 // Options are what a Service needs beside its database.
@@ -72,6 +74,7 @@ func New(ctx context.Context, db *store.DB, opts Options) (*Service, error) {
 		db: db, log: opts.Log, judgeable: opts.Judgeable, changed: opts.Changed, evidence: opts.Evidence, fleet: opts.Fleet, forecast: opts.Forecast,
 		sample: opts.Sample, seal: opts.Seal, tell: opts.Tell,
 		heads: map[string]*Published{}, published: make(chan struct{}), tokens: newTokenCache(),
+		proving: make(chan struct{}, 1),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

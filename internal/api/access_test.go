@@ -80,6 +80,7 @@ func doors(h *house) (all []door) {
 		door{"ofrep killed", "POST", "/ofrep/v1/evaluate/flags/" + killed, ""},
 		door{"ofrep preflight", "OPTIONS", "/ofrep/v1/evaluate/flags", ""},
 		door{"telemetry preflight", "OPTIONS", "/sdk/v1/telemetry", ""},
+		door{"export audit", "GET", "/api/v1/audit/export", ""},
 		door{"openapi", "GET", "/api/v1/openapi.json", ""},
 		door{"health", "GET", "/healthz", ""},
 		door{"ready", "GET", "/readyz", ""},

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/flyballdev/flyball"
@@ -72,49 +71,4 @@ func (tx *Tx) ProveAudit(w *chain.Walk, limit int) (more bool, broken *chain.Bre
 		return false, &chain.Break{Seq: head + 1, Kind: chain.Edited, Why: fmt.Sprintf("the log goes on to entry %d, and was given %d", w.Seq, head)}, nil
 	}
 	return false, nil, nil
-}
-
-// Edited returns the latest entry up to one that edited a noun; nil if none did.
-// Of nouns of the whole installation, the environment is empty.
-func (tx *Tx) Edited(noun, environment, key string, upTo int64) (*flyball.AuditEntry, error) {
-	found, err := list(tx, scanEntry, `SELECT body, hash FROM audit WHERE seq =
-		(SELECT MAX(seq) FROM audit_edit WHERE noun = $1 AND environment = $2 AND key = $3 AND seq <= $4)`, noun, environment, key, upTo)
-	if err != nil || len(found) == 0 {
-		return nil, wrap("read the history of "+noun+" "+key, err)
-	}
-	return &found[0], nil
-}
-
-// An AuditEdit says which entry edited a noun last.
-type AuditEdit struct {
-	Key string
-	Seq int64
-}
-
-// LastEdits returns, for each noun of a kind, the latest entry up to one that
-// edited it, by the noun's key.
-func (tx *Tx) LastEdits(noun, environment string, upTo int64) ([]AuditEdit, error) {
-	all, err := list(tx, func(scan func(...any) error) (e AuditEdit, err error) {
-		return e, scan(&e.Key, &e.Seq)
-	}, `SELECT key, MAX(seq) FROM audit_edit WHERE noun = $1 AND environment = $2 AND seq <= $3 GROUP BY key ORDER BY key`, noun, environment, upTo)
-	return all, wrap("read the history of "+noun, err)
-}
-
-// Entry returns one entry of the audit log.
-func (tx *Tx) Entry(seq int64) (flyball.AuditEntry, error) {
-	found, err := list(tx, scanEntry, `SELECT body, hash FROM audit WHERE seq = $1`, seq)
-	if err == nil && len(found) == 0 {
-		err = flyball.Errorf(flyball.NotFound, "there is no entry %d in the audit log", seq)
-	}
-	if err != nil {
-		return flyball.AuditEntry{}, wrap("read the audit log", err)
-	}
-	return found[0], nil
-}
-
-func wrap(what string, err error) error {
-	if _, told := errors.AsType[*flyball.Error](err); err == nil || told {
-		return err
-	}
-	return fmt.Errorf("%s: %w", what, err)
 }

@@ -42,6 +42,9 @@ func (o Operation) cut(body []byte) (rest []byte, told map[string]json.RawMessag
 	if o.echo == nil || tooDeep(body) || json.Unmarshal(body, &fields) != nil {
 		return body, nil, nil // that is told where it is decoded
 	}
+	if _, twice := namedTwice(body); twice {
+		return body, nil, nil // and so is that, which a map would hide
+	}
 	known, told := members(o.echo.of), map[string]json.RawMessage{}
 	for name, v := range fields {
 		if known(name) != nil && o.Schema().Properties[name] == nil {

@@ -48,6 +48,9 @@ func mannerOf(r *http.Request, o Operation) (*service.Manner, error) {
 		if !query.Has(name) {
 			continue
 		}
+		if len(query[name]) > 1 {
+			return nil, flyball.FieldErrorf(name, "stands twice in the query: say it once")
+		}
 		yes, err := strconv.ParseBool(query.Get(name))
 		if err != nil {
 			return nil, flyball.FieldErrorf(name, "%q is neither true nor false", query.Get(name))

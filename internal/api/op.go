@@ -299,6 +299,9 @@ func decodeObject(body []byte, fields *map[string]any) error {
 	if object == nil {
 		return flyball.Errorf(flyball.Invalid, "the request body is not a JSON object")
 	}
+	if name, twice := namedTwice(body); twice {
+		return flyball.FieldErrorf(name, "stands twice in one object: say it once")
+	}
 	*fields = object
 	return nil
 }

@@ -35,7 +35,7 @@ func (p *program) verifyAuditCommand() *cobra.Command {
 			"a checkpoint that was kept elsewhere shows that too.\n" +
 			"With --file it proves an export, and needs no server. The exit code is 1 at a break.",
 		Example: "  flyball audit verify\n  flyball audit verify --checkpoint checkpoint.json\n" +
-			"  flyball audit verify --file audit.ndjson --checkpoint checkpoint.json --public-key MCowBQ…",
+			"  flyball audit verify --file audit.ndjson --checkpoint checkpoint.json --public-key key.yaml",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return p.verifyAudit(c.Context(), of) },
 	}
@@ -125,7 +125,11 @@ func (p *program) publicKey(ctx context.Context, of proofOf) (ed25519.PublicKey,
 	switch {
 	case of.key != "":
 		if content, err := os.ReadFile(of.key); err == nil {
-			of.key = string(content)
+			var printed service.AuditKey // as "audit key" does
+			if fromYAML(content, &printed) != nil || printed.PublicKey == "" {
+				printed.PublicKey = string(content)
+			}
+			of.key = printed.PublicKey
 		}
 		return chain.ParseKey(of.key)
 	case of.file != "":

@@ -67,6 +67,10 @@ type AuditEntry struct {
 	Change      string          `json:"change,omitempty" doc:"the id of the request that was approved"`
 	Approvals   []Approval      `json:"approvals,omitempty" doc:"that were used"`
 	BreakGlass  bool            `json:"breakGlass,omitempty" doc:"whether it was made although others ought to have approved"`
+	// Prev and Hash chain the log: nothing of it can be edited, taken out or
+	// put elsewhere without a trace. They stay the last fields.
+	Prev string `json:"prev,omitempty" doc:"the hash of the entry before"`
+	Hash string `json:"hash,omitempty" doc:"SHA-256 of this entry's JSON, as it was written, without this field"`
 }
 
 // An Edit is one noun before and after a change; Before is absent when the

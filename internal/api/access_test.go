@@ -89,6 +89,7 @@ func doors(h *house) (all []door) {
 		door{"set up", "POST", "/auth/setup", "{}"},
 		door{"oidc login", "GET", "/auth/oidc/login", ""},
 		door{"oidc callback", "GET", "/auth/oidc/callback", ""},
+		door{"export audit", "GET", "/api/v1/audit/export", ""},
 		door{"openapi", "GET", "/api/v1/openapi.json", ""},
 		door{"health", "GET", "/healthz", ""},
 		door{"ready", "GET", "/readyz", ""},

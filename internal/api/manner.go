@@ -63,8 +63,9 @@ func mannerOf(r *http.Request, o Operation) (*service.Manner, error) {
 		choose := ways[name]
 		yes, err := strconv.ParseBool(query.Get(name))
 		switch {
+		case name == manPreviewBy && o.Changes() && len(query[name]) == 1: // looked at below
 		case choose == nil || !o.Changes():
-			return nil, flyball.FieldErrorf(strings.ToValidUTF8(name, "\uFFFD"), "is not known in the query; a change takes dryRun, propose or breakGlass there")
+			return nil, flyball.FieldErrorf(strings.ToValidUTF8(name, "\uFFFD"), "is not known in the query; a change takes dryRun, propose, breakGlass or previewBy there")
 		case err != nil || len(query[name]) > 1:
 			return nil, flyball.FieldErrorf(name, "%q is neither true nor false", query[name])
 		case yes:

@@ -35,6 +35,9 @@ var operations = []Operation{
 	op("configure_flag", "PUT /api/v1/environments/{environment}/flags/{key}", "Replace what an environment serves for a flag, all at once.", service.Write, (*svc).SetConfig).echoes("get_flag", service.ConfigView{}, "environments", "{environment}").
 		command("flag configure", "payments.checkout.new-flow -e production -f config.yaml --reason 'new targeting'", "key"),
 
+	op("revert_flag", "POST /api/v1/environments/{environment}/flags/{key}/revert", "Go back to what an environment served for a flag at a version of its ruleset.", service.Write, (*svc).RevertFlag).
+		command("flag revert", "payments.checkout.new-flow --to 41 -e production --reason 'the new rules miss Canada'", "key"),
+
 	op("list_rules", "GET /api/v1/environments/{environment}/flags/{key}/rules", "List a flag's rules in an environment, in order.", service.Read, (*svc).ListRules).
 		command("rule list", "payments.checkout.new-flow -e production", "key").table("rules: id description if serve notBefore notAfter"),
 	op("add_rule", "POST /api/v1/environments/{environment}/flags/{key}/rules", "Add a rule; the first that matches wins.", service.Write, (*svc).AddRule).
@@ -88,6 +91,8 @@ var operations = []Operation{
 
 	op("evaluate", "POST /api/v1/environments/{environment}/flags/{key}/evaluate", "Tell what a flag serves for a context, and why.", service.Read, (*svc).Evaluate).
 		command("evaluate", "payments.checkout.new-flow -e production --context '{targetingKey: user-1, country: CA}'", "key"),
+	op("explain_flag", "POST /api/v1/environments/{environment}/flags/{key}/explain", "Tell what a flag served to a unit at a time, by which rule, and who had it so.", service.Read, (*svc).ExplainFlag).
+		command("flag why", "payments.checkout.new-flow -e production --unit user-1 --context '{country: CA}' --at 2026-11-21T19:00:00Z", "key"),
 	op("list_changes", "GET /api/v1/changes", "List changes that wait for approval or review.", service.Read, (*svc).ListChanges).
 		command("change list", "").table("changes: id state plan.action plan.subject plan.risk proposer.id expiresAt reason"),
 	op("get_change", "GET /api/v1/changes/{id}", "Show a change that was proposed: what it does, and who must approve.", service.Read, (*svc).Change).
@@ -105,6 +110,11 @@ var operations = []Operation{
 
 	op("list_audit", "GET /api/v1/audit", "List who changed what, when and why.", service.Read, (*svc).ListAudit).
 		command("audit list", "--subject payments.checkout.new-flow").table("entries: seq at actor.id action subject environment version reason"),
+	op("verify_audit", "GET /api/v1/audit/verify", "Prove that the audit log is what was written, entry by entry.", service.Read, (*svc).VerifyAudit),
+	op("checkpoint_audit", "POST /api/v1/audit/checkpoint", "Sign a statement of what the audit log's latest entry is, to be kept elsewhere.", service.Read, (*svc).Checkpoint).
+		command("audit checkpoint", "-o json > checkpoint.json"),
+	op("get_audit_key", "GET /api/v1/audit/key", "Show the public key by which checkpoints are checked.", service.Read, (*svc).AuditKey).
+		command("audit key", ""),
 	op("get_fleet", "GET /api/v1/fleet", "Tell which instances run the ruleset in force, and which do not yet.", service.Read, (*svc).Fleet).
 		command("fleet", "-e production"),
 	op("forget_instance", "POST /api/v1/fleet/forget", "Declare an instance gone, so that nothing waits for it.", service.Write, (*svc).ForgetInstance).still().

@@ -59,7 +59,7 @@ type Options struct {
 // without stops the program here, before it could serve.
 func New(o Options) *Server {
 	s := &Server{
-		service: o.Service, receiver: o.Receiver, log: o.Log, drain: make(chan struct{}), pace: usual, metrics: newMetrics(),
+		service: o.Service, receiver: o.Receiver, log: o.Log, drain: make(chan struct{}), pace: usual, metrics: newMetrics(o.Service),
 		waits:   gate{all: maxWaits, perToken: maxWaitsPerToken},
 		streams: gate{all: maxStreams, perToken: maxStreamsPerToken, perAddress: maxStreamsPerAddress},
 	}
@@ -78,6 +78,7 @@ func New(o Options) *Server {
 		s.route(mux, op.Method+" "+op.Path, policy{access: op.Access}, h)
 	}
 	s.route(mux, "POST "+applyPath, policy{access: service.Write}, s.applyChange)
+	s.route(mux, "GET /api/v1/audit/export", policy{access: service.Read}, s.exportAudit)
 	openAPI()
 	s.route(mux, "GET /api/v1/openapi.json", policy{public: true}, s.openAPI)
 	s.route(mux, "GET /sdk/v1/ruleset", policy{access: service.SDK}, s.ruleset)
@@ -442,7 +443,7 @@ type metrics struct {
 	items    *prometheus.CounterVec
 }
 
-func newMetrics() *metrics {
+func newMetrics(s *service.Service) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -456,5 +457,6 @@ func newMetrics() *metrics {
 		}, []string{"outcome"}),
 	}
 	m.registry.MustRegister(m.requests, m.streams, m.batches, m.items)
+	m.registry.MustRegister(auditMetrics(s)...)
 	return m
 }

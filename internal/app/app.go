@@ -168,6 +168,7 @@ func (a *App) start(ctx context.Context, c Config) error {
 	a.run("usage tally", tally.Run)
 	a.run("sampler", sampler.Run)
 	a.run("ruleset follower", svc.Follow)
+	a.run("audit watchman", svc.WatchAudit)
 	a.run("judge", func(ctx context.Context) { runner.Run(ctx) })
 	a.run("stream poller", poller.Run)
 	a.run("rollout controller", controller.Run)

@@ -99,6 +99,7 @@ func (p *program) root() *cobra.Command {
 	}
 	noun(root, "rollout").AddCommand(p.watchCommand(), p.awaitCommand())
 	noun(root, "flag").AddCommand(p.exportFlagdCommand())
+	noun(root, "audit").AddCommand(p.verifyAuditCommand(), p.exportAuditCommand())
 	noun(root, "change").AddCommand(p.applyChangeCommand())
 	root.AddCommand(p.serveCommand(), p.demoCommand(), p.backtestCommand(), p.applyCommand(), p.exportCommand(), p.scanCommand())
 	return root
@@ -115,7 +116,7 @@ func (p *program) setting(name, otherwise string) string {
 var nouns = map[string]string{
 	"flag": "Create flags, switch them, and see what they serve", "rule": "Say who gets what",
 	"segment": "Name sets of users", "metric": "Say what is measured", "rollout": "Raise a feature step by step, judged by its metrics",
-	"audit": "See who changed what, when and why", "token": "Make and revoke tokens", "environment": "Manage environments, and see their fleets",
+	"audit": "See who changed what, when and why, and prove it", "token": "Make and revoke tokens", "environment": "Manage environments, and see their fleets",
 	"change": "See what a change does, propose, approve and apply it", "policy": "Say what changes need in protected environments",
 	"team": "Manage the teams that own flags", "fleet": "See which instances run which ruleset",
 }

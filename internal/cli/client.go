@@ -57,7 +57,7 @@ func (p *program) call(ctx context.Context, o api.Operation, fields map[string]a
 // is an [api.Problem].
 func (p *program) request(ctx context.Context, method, target string, body io.Reader) (json.RawMessage, error) {
 	if p.token == "" {
-		return nil, errors.New("no token: set FLYBALL_TOKEN, or give --token; the server printed one at its first start")
+		return nil, errNoToken
 	}
 	if !strings.HasPrefix(p.server, "http://") && !strings.HasPrefix(p.server, "https://") {
 		return nil, p.noAddress()
@@ -70,10 +70,7 @@ func (p *program) request(ctx context.Context, method, target string, body io.Re
 	r.Header.Set("Content-Type", "application/json")
 	answer, err := client.Do(r)
 	if err != nil {
-		if errors.Is(err, syscall.ECONNREFUSED) {
-			return nil, fmt.Errorf("no server answers at %s: start one with \"flyball serve\", or name another with --server", p.server)
-		}
-		return nil, err
+		return nil, p.noAnswer(err)
 	}
 	defer answer.Body.Close()
 	content, err := io.ReadAll(io.LimitReader(answer.Body, 256<<20))
@@ -84,9 +81,24 @@ func (p *program) request(ctx context.Context, method, target string, body io.Re
 		p.made, p.review = parseVersions(answer.Header.Get(api.VersionsHeader)), answer.Header.Get(api.ReviewHeader)
 		return content, nil
 	}
+	return nil, problemOf(answer, content)
+}
+
+var errNoToken = errors.New("no token: set FLYBALL_TOKEN, or give --token; the server printed one at its first start")
+
+// noAnswer says more of a request that nobody answered.
+func (p *program) noAnswer(err error) error {
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("no server answers at %s: start one with \"flyball serve\", or name another with --server", p.server)
+	}
+	return err
+}
+
+// problemOf is what an answer says that is not a success.
+func problemOf(answer *http.Response, content []byte) error {
 	problem := &api.Problem{Status: answer.StatusCode, Detail: answer.Status}
 	json.Unmarshal(content, problem)
-	return nil, problem
+	return problem
 }
 
 func (p *program) noAddress() error {

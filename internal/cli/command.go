@@ -38,6 +38,9 @@ func (p *program) addRow(root *cobra.Command, o api.Operation) {
 		},
 		ValidArgsFunction: p.completeArg(o),
 	}
+	if verb == "get" {
+		c.Aliases = []string{"show"}
+	}
 	f := c.Flags()
 	f.SortFlags = false
 	var file string

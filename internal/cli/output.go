@@ -29,8 +29,10 @@ var (
 // terminal says whether people read the output as it comes.
 func (p *program) terminal() bool {
 	f, ok := p.out.(*os.File)
-	return ok && isatty.IsTerminal(f.Fd())
+	return ok && isTerminal(f)
 }
+
+func isTerminal(f *os.File) bool { return isatty.IsTerminal(f.Fd()) }
 
 // paint colours s where people read it.
 func (p *program) paint(c text.Colors, s string) string {

@@ -38,6 +38,8 @@ type Service struct {
 	passwords *hasher
 	tries     *tries
 	ticketKey string
+	proving   chan struct{} // held by a proof of the audit log
+	watchman  watchman
 }
 
 // Options are what a Service needs beside its database.
@@ -75,6 +77,7 @@ func New(ctx context.Context, db *store.DB, opts Options) (*Service, error) {
 		sample: opts.Sample, seal: opts.Seal, tell: opts.Tell,
 		heads: map[string]*Published{}, published: make(chan struct{}), tokens: newTokenCache(),
 		passwords: newHasher(), tries: newTries(),
+		proving: make(chan struct{}, 1),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -26,6 +26,7 @@ demo: build ## the whole loop in half a minute: make demo ARGS='--exit --output 
 
 test: deps check build ## everything: vet, lint, race, both databases, a real browser
 	cd internal/flagd/testdata/node && npm ci --ignore-scripts --no-audit --no-fund --silent
+	cd internal/api/testdata/oidc && npm ci --ignore-scripts --no-audit --no-fund --silent
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./...
 	$(GO) test -timeout 20m $(UNDISTURBED)
 	for f in FuzzRuleset FuzzEvaluate; do $(GO) test ./eval -run '^$$' -fuzz "^$$f$$" -fuzztime 20s || exit 1; done

@@ -62,6 +62,7 @@ type settings struct {
 	database string
 	admin    string // its first token, if the database has one
 	deaf     bool   // nobody writes what the receiver queues
+	oidc     api.OIDC
 	server   func(*api.Server)
 	http     func(*http.Server)
 }
@@ -69,6 +70,7 @@ type settings struct {
 func onDatabase(url string) option          { return func(s *settings) { s.database = url } }
 func withServer(f func(*api.Server)) option { return func(s *settings) { s.server = f } }
 func withHTTP(f func(*http.Server)) option  { return func(s *settings) { s.http = f } }
+func withOIDC(o api.OIDC) option            { return func(s *settings) { s.oidc = o } }
 func deaf(s *settings)                      { s.deaf = true }
 
 // open starts a house, and ends it with the test.
@@ -142,7 +144,7 @@ func (h *house) serve(log *slog.Logger, set settings) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.api = api.New(api.Options{Service: h.service, Receiver: h.receiver, Log: log})
+	h.api = api.New(api.Options{Service: h.service, Receiver: h.receiver, Log: log, OIDC: set.oidc})
 	if set.server != nil {
 		set.server(h.api)
 	}

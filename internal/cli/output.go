@@ -196,7 +196,11 @@ func (p *program) cell(column string, v any) string {
 		}
 		parts := make([]string, len(v))
 		for i := range v {
-			parts[i] = fmt.Sprint(v[i])
+			if m, ok := v[i].(map[string]any); ok {
+				parts[i] = inWords(m)
+			} else {
+				parts[i] = fmt.Sprint(v[i])
+			}
 		}
 		return strings.Join(parts, ", ")
 	case map[string]any:

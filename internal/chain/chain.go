@@ -97,17 +97,32 @@ func (w *Walk) Next(seq int64, body []byte, hash string) *Break {
 	case seq < want:
 		return broken(seq, Reordered, "it stands behind entry %d", w.Seq)
 	}
-	if Sum(body) != hash {
+	if !has(body, hash) {
 		return broken(seq, Edited, "what it says does not have its hash")
 	}
 	if own, ok := SeqOf(body); !ok || own != seq {
 		return broken(seq, Reordered, "entry %d stands in its place", own)
 	}
-	if !bytes.HasSuffix(body, []byte(`,"prev":"`+w.Hash+`"}`)) {
+	if !follows(body, w.Hash) {
 		return broken(seq, Edited, "it does not follow from the entry before it: one of the two was written anew")
 	}
 	w.Seq, w.Hash = seq, hash
 	return nil
+}
+
+// has says whether a hash is that of a body.
+func has(body []byte, hash string) bool {
+	sum := sha256.Sum256(body)
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], sum[:])
+	return string(text[:]) == hash
+}
+
+// follows says whether a body ends with the hash of the entry before it.
+func follows(body []byte, prev string) bool {
+	body, ended := bytes.CutSuffix(body, []byte(`"}`))
+	at := len(body) - len(prev)
+	return ended && at >= 0 && string(body[at:]) == prev && bytes.HasSuffix(body[:at], []byte(`,"prev":"`))
 }
 
 // SeqOf reads the number that a body gives itself; every body begins with it.

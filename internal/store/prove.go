@@ -1,6 +1,7 @@
 package store
 
 import (
+	"database/sql"
 	"fmt"
 
 	"github.com/flyballdev/flyball"
@@ -17,13 +18,15 @@ func (tx *Tx) EachAudit(afterSeq int64, limit int, f func(chain.Row) (more bool)
 		return fmt.Errorf("read the audit log: %w", err)
 	}
 	defer rows.Close()
+	var r chain.Row
+	var at int64
+	var body sql.RawBytes // a million bodies are not copied
+	into := []any{&r.Seq, &at, &r.Environment, &r.Version, &r.Actor, &r.Subject, &body, &r.Hash}
 	for rows.Next() {
-		var r chain.Row
-		var at int64
-		if err := rows.Scan(&r.Seq, &at, &r.Environment, &r.Version, &r.Actor, &r.Subject, &r.Body, &r.Hash); err != nil {
+		if err := rows.Scan(into...); err != nil {
 			return fmt.Errorf("read the audit log: %w", err)
 		}
-		if r.At = fromMicros(at); !f(r) {
+		if r.At, r.Body = fromMicros(at), body; !f(r) {
 			return nil
 		}
 	}

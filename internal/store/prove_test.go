@@ -114,7 +114,7 @@ func rewriteFrom(tx *Tx, seq int64) error {
 		return err
 	}
 	var rows []chain.Row
-	if err := tx.EachAudit(seq-1, 1<<30, func(r chain.Row) bool { rows = append(rows, r); return true }); err != nil {
+	if err := tx.EachAudit(seq-1, 1<<30, func(r chain.Row) bool { r.Body = bytes.Clone(r.Body); rows = append(rows, r); return true }); err != nil {
 		return err
 	}
 	for _, r := range rows {

@@ -26,6 +26,9 @@ func FuzzRequests(f *testing.F) {
 		} {
 			f.Add(uint8(i), "", []byte(body))
 		}
+		for _, manner := range []string{"dryRun=true", "propose=true", "breakGlass=true", "dryRun=1&propose=1", "dryrun=true"} {
+			f.Add(uint8(i), manner, []byte(strings.Replace(d.body, `" "`, `"a test"`, 1)))
+		}
 		f.Add(uint8(i), "reason=&limit=1e9&after=-1&archived=2&key=x&%00=%ff&;", []byte("x"))
 		f.Add(uint8(i), "limit=\x00&environment=%00", []byte{})
 	}

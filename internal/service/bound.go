@@ -165,7 +165,7 @@ func moved(before, after flyball.Serve) float64 {
 	if !known {
 		return 1
 	}
-	return 1 - float64(same)/flyball.PPM
+	return float64(flyball.PPM-same) / flyball.PPM
 }
 
 // alongRing goes along the ring of units, and tells f of each stretch how wide it

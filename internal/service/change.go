@@ -149,6 +149,11 @@ func (e *edit) run() error {
 			return err
 		}
 	}
+	if id := e.manner.Request; id != "" { // one that is spent says so before what it did is in its own way
+		if _, err := e.requestIn(id, flyball.RequestOpen); err != nil {
+			return err
+		}
+	}
 	if err := e.change.apply(e); err != nil {
 		return err
 	}

@@ -2,11 +2,13 @@ package service
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/flyballdev/flyball"
@@ -25,7 +27,7 @@ func (e *edit) digest() (string, error) {
 		}
 	}
 	subject := e.change.subject
-	for _, edit := range e.edits {
+	for _, edit := range slices.SortedFunc(slices.Values(e.edits), inOrder) {
 		key := edit.Key
 		if madeUp(edit) {
 			subject, key = strings.ReplaceAll(subject, key, ""), ""
@@ -48,6 +50,11 @@ func (e *edit) digest() (string, error) {
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// inOrder sorts edits of different nouns, in whichever order they were made.
+func inOrder(a, b flyball.Edit) int {
+	return cmp.Or(strings.Compare(a.Noun, b.Noun), strings.Compare(a.Key, b.Key), strings.Compare(a.Environment, b.Environment))
 }
 
 // servedBy writes down what a flag served, save for its rollout: one moves by

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -81,7 +82,7 @@ func (e *edit) insertFlag(f flyball.Flag) error {
 		return err
 	}
 	e.flags[f.Key] = &f
-	for env := range e.rulesets {
+	for _, env := range slices.Sorted(maps.Keys(e.rulesets)) {
 		if err := e.insertConfig(env, flyball.NewFlagConfig(f)); err != nil {
 			return err
 		}

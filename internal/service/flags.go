@@ -56,7 +56,12 @@ func (s *Service) CreateFlag(ctx context.Context, in CreateFlag) (FlagView, erro
 	}
 	_, err := s.change(ctx, changeOf{
 		access: Write, action: "flag.create", subject: f.Key, flag: f.Key, reason: in.Reason,
-		apply: func(e *edit) error { return e.insertFlag(f) },
+		apply: func(e *edit) error {
+			if f.ExpiresAt != nil && !f.ExpiresAt.After(e.at) { // files may tell of flags that are overdue
+				return flyball.FieldErrorf("expiresAt", "lies in the past: say by when the flag must be gone")
+			}
+			return e.insertFlag(f)
+		},
 	})
 	if err != nil {
 		return FlagView{}, err

@@ -42,6 +42,7 @@ type Server struct {
 	naming   naming
 	single   func(w http.ResponseWriter, r *http.Request, key string)
 	bulk     func(w http.ResponseWriter, r *http.Request, _ string)
+	noted    noter
 }
 
 // Options are what a Server is made of.
@@ -50,6 +51,9 @@ type Options struct {
 	Receiver  *ingest.Receiver
 	Log       *slog.Logger
 	Dashboard http.Handler
+	// Evaluated is told, now and then, of flags that are in use without a program's
+	// telling so. It must not block. Nil is never told.
+	Evaluated func(environment string, flags []string)
 }
 
 // New returns a server with all its routes. Each route has a policy; one
@@ -61,6 +65,7 @@ func New(o Options) *Server {
 		streams: gate{all: maxStreams, perToken: maxStreamsPerToken, perAddress: maxStreamsPerAddress},
 	}
 	s.watch.good = o.Service.TokenGood
+	s.noted.tell = o.Evaluated
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

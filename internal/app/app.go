@@ -161,7 +161,7 @@ func (a *App) start(ctx context.Context, c Config) error {
 	a.run("rollout controller", controller.Run)
 	a.run("teller", teller.Run)
 
-	handler := api.New(api.Options{Service: svc, Receiver: receiver, Log: a.log, Dashboard: dashboard.Handler()})
+	handler := api.New(api.Options{Service: svc, Receiver: receiver, Log: a.log, Dashboard: dashboard.Handler(), Evaluated: tally.Note})
 	a.server = api.HTTPServer(handler)
 	a.onStop("HTTP server", func(ctx context.Context) error {
 		handler.Drain()

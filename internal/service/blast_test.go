@@ -6,6 +6,7 @@ import (
 	"math"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -272,6 +273,45 @@ func TestASegmentPreviewsEveryFlagItTouches(t *testing.T) {
 	if len(v.Flags) != maxImpacts || v.Further != 7 || v.Share.Low > 0.25 || v.Share.High < 0.25 || v.Sample != maxEvaluations/2/len(flags) || plan.Risk != flyball.RiskHigh {
 		t.Errorf("%d flags and %d more, share %+v of %d contexts", len(v.Flags), v.Further, v.Share, v.Sample)
 	}
+}
+
+// A preview over 2,000 contexts among a thousand flags takes a few milliseconds of
+// a processor at most, since writers wait meanwhile. It is far less; the test fails
+// when all flags are evaluated, or the sample is read anew.
+func TestAPreviewIsCheap(t *testing.T) {
+	if testing.Short() {
+		t.Skip("what the race detector adds is no cost of ours")
+	}
+	s, ctx := previewing(t, 2000)
+	var files Files
+	for i := range 1000 {
+		files.Flags = append(files.Flags, FlagFile{Flag: newFlag(fmt.Sprintf("shop.flag.n%04d", i)).Flag})
+	}
+	must[Applied](t)(s.ApplyFiles(ctx, Apply{Files: files, Reason: "a test"}))
+	evaluated(t, s, "production", "shop.flag.n0500")
+	in := SetConfig{FlagIn: in("shop.flag.n0500"), Config: ruled(equals("country", "CA"))}
+	best := time.Hour
+	for range 20 {
+		before := processorTime(t)
+		m := &Manner{DryRun: true}
+		must[Configured](t)(s.SetConfig(WithManner(ctx, m), in))
+		if best = min(best, processorTime(t)-before); m.Plan().Previews[0].Sample != 2000 {
+			t.Fatalf("%+v", m.Plan())
+		}
+	}
+	t.Logf("a planned change: %v of a processor", best)
+	if best > 10*time.Millisecond {
+		t.Errorf("a planned change takes %v of a processor", best)
+	}
+}
+
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // What a change of one flag among a thousand costs in a protected environment,

@@ -43,6 +43,7 @@ type Server struct {
 	single   func(w http.ResponseWriter, r *http.Request, key string)
 	bulk     func(w http.ResponseWriter, r *http.Request, _ string)
 	signIn   signIn
+	noted    noter
 }
 
 // Options are what a Server is made of.
@@ -53,6 +54,9 @@ type Options struct {
 	Dashboard http.Handler
 	PublicURL string // where browsers find the server; empty is where it listens
 	OIDC      OIDC   // by which people sign in, beside passwords
+	// Evaluated is told, now and then, of flags that are in use without a program's
+	// telling so. It must not block. Nil is never told.
+	Evaluated func(environment string, flags []string)
 }
 
 // New returns a server with all its routes. Each route has a policy; one
@@ -64,6 +68,7 @@ func New(o Options) *Server {
 		streams: gate{all: maxStreams, perToken: maxStreamsPerToken, perAddress: maxStreamsPerAddress},
 	}
 	s.watch.good = o.Service.TokenGood
+	s.noted.tell = o.Evaluated
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -175,7 +175,7 @@ func (a *App) start(ctx context.Context, c Config) error {
 	a.run("teller", teller.Run)
 	a.run("keeper of accounts", svc.Keep)
 
-	handler := api.New(api.Options{Service: svc, Receiver: receiver, Log: a.log, Dashboard: dashboard.Handler(), PublicURL: c.PublicURL, OIDC: c.OIDC})
+	handler := api.New(api.Options{Service: svc, Receiver: receiver, Log: a.log, Dashboard: dashboard.Handler(), PublicURL: c.PublicURL, OIDC: c.OIDC, Evaluated: tally.Note})
 	a.server = api.HTTPServer(handler)
 	a.onStop("HTTP server", func(ctx context.Context) error {
 		handler.Drain()

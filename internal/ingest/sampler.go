@@ -21,7 +21,7 @@ import (
 
 // Limits of a Sampler.
 const (
-	sampleEvery   = 5 * time.Second
+	sampleEvery   = 2 * time.Second
 	sampleSize    = 2_000              // contexts kept of an environment
 	sampleMemory  = 7 * 24 * time.Hour // for which a unit counts as seen lately
 	sampleHalf    = 84 * time.Hour     // within which a context loses half of its weight

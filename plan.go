@@ -21,6 +21,7 @@ type Plan struct {
 	Previews   []Preview `json:"previews,omitempty" doc:"who gets something else, by environment"`
 	Needs      Approvals `json:"needs" doc:"what must be approved before it can be applied"`
 	Refused    string    `json:"refused,omitempty" doc:"why nobody may do this now, such as a freeze"`
+	Beyond     *Beyond   `json:"beyond,omitempty" doc:"how it goes beyond the envelope of the agent that planned it: people can approve it, and a person must apply it"`
 }
 
 // Approvals say how many people must approve, and who they may be.

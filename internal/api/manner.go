@@ -32,17 +32,37 @@ func Manners() []Manner {
 	}
 }
 
+// notes keeps the input of what is proposed or planned, as it will be run again.
+func notes(m *service.Manner, fields map[string]any) (err error) {
+	for _, what := range []*service.Proposal{m.Propose, m.Keep} {
+		if what != nil && what.Input == nil {
+			if what.Input, err = json.Marshal(fields); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // mannerOf reads the manner of a change from the query of its request.
 func mannerOf(r *http.Request, o Operation) (*service.Manner, error) {
+	if !o.Changes() {
+		return &service.Manner{}, nil
+	}
+	return mannerIn(r, o.Name)
+}
+
+// mannerIn reads the manner in which a changing capability is to be used.
+func mannerIn(r *http.Request, operation string) (*service.Manner, error) {
 	m := &service.Manner{}
-	if !o.Changes() || r.URL.RawQuery == "" {
+	if r.URL.RawQuery == "" {
 		return m, nil
 	}
 	query := r.URL.Query()
 	asked := 0
 	for name, into := range map[string]func(){
-		manDryRun:     func() { m.DryRun = true },
-		manPropose:    func() { m.Propose = &service.Proposal{Operation: o.Name} },
+		manDryRun:     func() { m.DryRun, m.Keep = true, &service.Proposal{Operation: operation} },
+		manPropose:    func() { m.Propose = &service.Proposal{Operation: operation} },
 		manBreakGlass: func() { m.BreakGlass = true },
 	} {
 		if !query.Has(name) {
@@ -94,20 +114,50 @@ func (s *Server) applyChange(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, r, err)
 		return
 	}
+	s.runAgain(w, r, service.Proposal{Operation: request.Operation, Input: request.Input}, &service.Manner{Request: request.ID})
+}
+
+// applyPlan makes a change that was planned, if it is still exactly that one, or
+// proposes it.
+func (s *Server) applyPlan(w http.ResponseWriter, r *http.Request) {
+	if _, err := readBody(w, r, limitBody); err != nil {
+		writeProblem(w, r, err)
+		return
+	}
+	digest := r.PathValue("digest")
+	planned, err := s.service.PlannedChange(r.Context(), digest)
+	if err != nil {
+		writeProblem(w, r, err)
+		return
+	}
+	m, err := mannerIn(r, planned.Operation)
+	if err != nil {
+		writeProblem(w, r, err)
+		return
+	}
+	m.Digest = digest
+	if m.Propose != nil {
+		m.Propose.Input = planned.Input
+	}
+	s.runAgain(w, r, planned, m)
+}
+
+// runAgain runs a capability with an input that was kept.
+func (s *Server) runAgain(w http.ResponseWriter, r *http.Request, what service.Proposal, m *service.Manner) {
 	for _, o := range operations {
-		if o.Name != request.Operation {
+		if o.Name != what.Operation {
 			continue
 		}
 		if err := service.Allow(new(service.PrincipalOf(r.Context())), o.Access); err != nil {
 			writeProblem(w, r, err)
 			return
 		}
-		o.run(s.service, w, r, &service.Manner{Request: request.ID}, func(_ context.Context, into any) error {
-			return json.NewDecoder(bytes.NewReader(request.Input)).Decode(into)
+		o.run(s.service, w, r, m, func(_ context.Context, into any) error {
+			return json.NewDecoder(bytes.NewReader(what.Input)).Decode(into)
 		})
 		return
 	}
-	writeProblem(w, r, flyball.Errorf(flyball.Conflict, "change %s is of the capability %q, which this server does not have: propose it again", request.ID, request.Operation))
+	writeProblem(w, r, flyball.Errorf(flyball.Conflict, "this server does not have the capability %q: propose it again", what.Operation))
 }
 
 // manners are the parameters of a changing operation in the OpenAPI document.

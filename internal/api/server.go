@@ -74,6 +74,8 @@ func New(o Options) *Server {
 		s.route(mux, op.Method+" "+op.Path, policy{access: op.Access}, h)
 	}
 	s.route(mux, "POST /api/v1/changes/{id}/apply", policy{access: service.Write}, s.applyChange)
+	s.route(mux, "POST /api/v1/plans/{digest}/apply", policy{access: service.Write}, s.applyPlan)
+	s.route(mux, "POST /mcp", policy{access: service.Read}, s.mcp())
 	openAPI()
 	s.route(mux, "GET /api/v1/openapi.json", policy{public: true}, s.openAPI)
 	s.route(mux, "GET /sdk/v1/ruleset", policy{access: service.SDK}, s.ruleset)
@@ -89,7 +91,7 @@ func New(o Options) *Server {
 	s.route(mux, "GET /healthz", policy{public: true}, func(w http.ResponseWriter, r *http.Request) { writeJSON(w, r, 200, map[string]string{"status": "ok"}) })
 	s.route(mux, "GET /readyz", policy{public: true}, s.ready)
 	s.route(mux, "GET /metrics", policy{public: true}, promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}).ServeHTTP)
-	for _, rest := range []string{"/api/", "/sdk/", "/ofrep/", "/flagd/", "/healthz", "/readyz", "/metrics"} {
+	for _, rest := range []string{"/api/", "/sdk/", "/ofrep/", "/flagd/", "/mcp", "/healthz", "/readyz", "/metrics"} {
 		s.route(mux, rest, policy{public: true}, nowhere(mux))
 	}
 	if o.Dashboard != nil {
@@ -135,11 +137,14 @@ func (s *Server) admit(d *door, w http.ResponseWriter, r *http.Request) (*servic
 	if d.public {
 		return nil, nil
 	}
-	p, err := s.authenticate(r)
-	if err == nil {
-		err = service.Allow(p, d.access)
+	p, ok := r.Context().Value(withinKey{}).(*service.Principal)
+	if !ok {
+		var err error
+		if p, err = s.authenticate(r); err != nil {
+			return nil, err
+		}
 	}
-	return p, err
+	return p, service.Allow(p, d.access)
 }
 
 // route registers a handler behind its door.

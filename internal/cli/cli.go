@@ -99,7 +99,7 @@ func (p *program) root() *cobra.Command {
 	noun(root, "rollout").AddCommand(p.watchCommand(), p.awaitCommand())
 	noun(root, "flag").AddCommand(p.exportFlagdCommand())
 	noun(root, "change").AddCommand(p.applyChangeCommand())
-	root.AddCommand(p.serveCommand(), p.demoCommand(), p.backtestCommand(), p.applyCommand(), p.exportCommand(), p.scanCommand())
+	root.AddCommand(p.serveCommand(), p.demoCommand(), p.backtestCommand(), p.applyCommand(), p.exportCommand(), p.scanCommand(), p.mcpCommand())
 	return root
 }
 
@@ -114,6 +114,7 @@ func (p *program) setting(name, otherwise string) string {
 var nouns = map[string]string{
 	"flag": "Create flags, switch them, and see what they serve", "rule": "Say who gets what",
 	"segment": "Name sets of users", "metric": "Say what is measured", "rollout": "Raise a feature step by step, judged by its metrics",
+	"agents": "See what agents may do, and stop them all", "change": "See, approve and apply what was proposed", "policy": "Say what changes need",
 	"audit": "See who changed what, when and why", "token": "Make and revoke tokens", "environment": "Manage environments, and see their fleets",
 	"team": "Manage the teams that own flags", "fleet": "See which instances run which ruleset",
 }

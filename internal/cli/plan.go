@@ -138,11 +138,21 @@ func orElse(s, otherwise string) string {
 	return s
 }
 
+// appliedAt is where what is named by the id of a request for approval, or by the
+// digest of a plan, is applied.
+func appliedAt(name string) string {
+	if len(name) == 64 {
+		return "/api/v1/plans/" + url.PathEscape(name) + "/apply"
+	}
+	return "/api/v1/changes/" + url.PathEscape(name) + "/apply"
+}
+
 // applyChangeCommand makes a change that was approved.
 func (p *program) applyChangeCommand() *cobra.Command {
 	var wait waiting
 	c := &cobra.Command{
-		Use: "apply ID", Short: "Make a change that was approved",
+		Use: "apply ID", Short: "Make a change that was approved, or planned",
+		Long: "Makes a change that was approved, named by its id; or one that was planned with --dry-run in\nthe last hour, named by its digest, if it is still exactly the same.",
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usage{fmt.Errorf("\"%s\" takes the change's id\nsee \"%s --help\"", c.CommandPath(), c.CommandPath())}
@@ -153,7 +163,7 @@ func (p *program) applyChangeCommand() *cobra.Command {
 	}
 	wait.flags(c.Flags())
 	c.RunE = func(c *cobra.Command, args []string) error {
-		answer, err := p.request(c.Context(), http.MethodPost, strings.TrimSuffix(p.server, "/")+"/api/v1/changes/"+url.PathEscape(args[0])+"/apply", strings.NewReader("{}"))
+		answer, err := p.request(c.Context(), http.MethodPost, strings.TrimSuffix(p.server, "/")+appliedAt(args[0]), strings.NewReader("{}"))
 		if err != nil {
 			return err
 		}

@@ -79,6 +79,9 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 		if what := e.manner.Propose; what != nil && e.planned != nil {
 			return out, s.propose(ctx, p, c, e.manner, *what)
 		}
+		if what := e.manner.Keep; what != nil && e.planned != nil {
+			return out, s.keepPlan(ctx, p, e.planned.Digest, *what)
+		}
 		return out, nil
 	}
 	for _, r := range e.rulesets {
@@ -115,6 +118,7 @@ type edit struct {
 	planned   *flyball.Plan          // what the change does, if that was found out
 	request   *flyball.ChangeRequest // that is applied
 	glass     bool                   // it is made though others ought to approve
+	beyond    *flyball.Beyond        // how it goes beyond an agent's envelope
 	edits     []flyball.Edit
 	log       []store.LogEntry
 	flags     map[string]*flyball.Flag // that are new or changed; nil if archived
@@ -193,13 +197,19 @@ func (e *edit) govern() error {
 	if e.principal.automatic() || len(e.edits) == 0 {
 		return nil
 	}
-	if !e.dry() && e.manner.Request == "" {
+	if err := e.enveloped(); err != nil {
+		return err
+	}
+	if !e.dry() && e.manner.Digest == "" && e.manner.Request == "" {
 		if protected, err := e.protected(); err != nil || len(protected) == 0 || e.retreats() {
 			return err // nothing that others would be asked about
 		}
 	}
 	var err error
-	if e.planned, err = e.plan(); err != nil || e.dry() {
+	if e.planned, err = e.plan(); err != nil {
+		return err
+	}
+	if err := e.asPlanned(); err != nil || e.dry() {
 		return err
 	}
 	return e.consented(e.planned, e.manner)

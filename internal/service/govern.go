@@ -20,7 +20,7 @@ func (e *edit) plan() (*flyball.Plan, error) {
 		return nil, err
 	}
 	p := &flyball.Plan{
-		Action: e.change.action, Subject: e.change.subject, Digest: digest, Edits: e.edits, Risk: flyball.RiskNone,
+		Beyond: e.beyond, Action: e.change.action, Subject: e.change.subject, Digest: digest, Edits: e.edits, Risk: flyball.RiskNone,
 		Retreat: e.retreats(), Staged: e.stagedPlan() != nil, Why: []string{}, Difference: []string{},
 	}
 	if p.Difference, err = difference(e.edits); err != nil {

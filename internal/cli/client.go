@@ -56,8 +56,11 @@ func (p *program) toServer(r *http.Request) (*http.Response, error) {
 		return nil, p.noAddress()
 	}
 	r.URL.Scheme, r.URL.Host, r.Host = server.Scheme, server.Host, ""
-	r.URL.Path = strings.TrimSuffix(server.Path, "/") + r.URL.Path
-	r.URL.RawPath = ""
+	prefix := strings.TrimSuffix(server.Path, "/")
+	if r.URL.RawPath != "" {
+		r.URL.RawPath = prefix + r.URL.RawPath
+	}
+	r.URL.Path = prefix + r.URL.Path
 	return p.do(r)
 }
 

@@ -171,9 +171,6 @@ func (r raise) within(envelope flyball.Envelope, now time.Time) *flyball.Beyond 
 // reach says how many users the raises may expose, and for how long, against the
 // limits of both; and notes what they use.
 func (e *edit) reach(envelope flyball.Envelope, raises []raise, uses *store.AgentUse) (*flyball.Beyond, error) {
-	if envelope.MaxUnits == 0 && envelope.MaxUnitMinutesPerDay == 0 {
-		return nil, nil
-	}
 	for _, r := range raises {
 		if r.ppm == 0 {
 			continue
@@ -181,6 +178,9 @@ func (e *edit) reach(envelope flyball.Envelope, raises []raise, uses *store.Agen
 		units, known, err := e.units(r)
 		if err != nil {
 			return nil, err
+		}
+		if !known && envelope.MaxUnits == 0 && envelope.MaxUnitMinutesPerDay == 0 {
+			continue
 		}
 		if !known {
 			most := envelope.MaxUnits

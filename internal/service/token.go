@@ -82,8 +82,8 @@ func (in CreateToken) validate() error {
 
 // CreateToken makes a token and tells its secret, once.
 func (s *Service) CreateToken(ctx context.Context, in CreateToken) (NewToken, error) {
-	if in.Actor == "" && in.Kind == flyball.TokenAPI {
-		in.Actor = flyball.ActorID("service:" + strings.ReplaceAll(strings.ToLower(in.Name), " ", "-"))
+	if kind := map[flyball.TokenKind]string{flyball.TokenAPI: "service:", flyball.TokenAgent: "agent:"}[in.Kind]; in.Actor == "" && kind != "" {
+		in.Actor = flyball.ActorID(kind + strings.ReplaceAll(strings.ToLower(in.Name), " ", "-"))
 	}
 	if err := in.validate(); err != nil {
 		return NewToken{}, err

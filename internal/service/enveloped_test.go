@@ -96,6 +96,7 @@ func TestAnAgentStaysWithinItsEnvelope(t *testing.T) {
 		"the default":               {do: defaultTo(key, serve("on")), limit: "maxPpm", allowed: 10_000},
 		"a split of the default":    {do: defaultTo(key, split(10_000)), limit: "maxMinutesPerExposure", allowed: 30},
 		"a split, and time is free": {envelope: func(e *flyball.Envelope) { e.MaxMinutesPerExposure = 0 }, do: defaultTo(key, split(10_000))},
+		"the default while off":     {before: off(key), do: defaultTo(key, serve("on")), limit: "maxPpm", allowed: 10_000},
 		"a rule that serves it":     {do: add(rule(serve("on"), after(time.Minute))), limit: "maxPpm"},
 		"a rule with a small split": {do: add(rule(split(5000), after(20*time.Minute)))},
 		"a rule with a long one":    {do: add(rule(split(5000), after(2*time.Hour))), limit: "maxMinutesPerExposure", allowed: 30},
@@ -208,6 +209,10 @@ func resume(key string) func(*Service, context.Context) error {
 
 func killed(key string) func(*testing.T, *Service, context.Context) {
 	return func(t *testing.T, s *Service, ann context.Context) { must[Configured](t)(s.KillFlag(ann, in(key))) }
+}
+
+func off(key string) func(*testing.T, *Service, context.Context) {
+	return func(t *testing.T, s *Service, ann context.Context) { must[Configured](t)(s.DisableFlag(ann, in(key))) }
 }
 
 func pausedByPerson(key string) func(*testing.T, *Service, context.Context) {

@@ -75,6 +75,10 @@ func exposes(f flyball.Flag, before, after flyball.FlagConfig) (all []raise) {
 		if before.Killed != nil || before.Enabled || before.OffVariant != after.OffVariant {
 			add(off, nil)
 		}
+		if !before.Enabled { // what it would serve counts already: whoever enables it may not look
+			before.Enabled, after.Enabled = true, true
+			all = append(all, exposes(f, before, after)...)
+		}
 		return all
 	}
 	same := keepsOrder(before, after)

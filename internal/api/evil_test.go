@@ -45,8 +45,7 @@ func theWorst(t *testing.T) *evil {
 		h.must("enable_flag", in(key))
 	}
 	h.must("set_default", in(halfway).with("default", fields{"split": fields{"weights": []fields{{"variant": "on", "ppm": 500_000}, {"variant": "off", "ppm": 500_000}}}}))
-	asked := h.send("PUT", "/api/v1/environments/production/flags/"+fast+"/default?propose=true", h.admin, `{"default":{"variant":"off"},"reason":"a test"}`)
-	asked = h.send("POST", "/api/v1/environments/production/flags/"+fast+"/kill?propose=true", h.admin, `{"reason":"a test"}`)
+	asked := h.send("POST", "/api/v1/environments/production/flags/"+fast+"/kill?propose=true", h.admin, `{"reason":"a test"}`)
 	e := &evil{house: h, change: asked.want(t, 201).read(t, "id").(string)}
 	e.token = h.token(fields{"kind": "agent", "name": "evil", "onBehalfOf": "user:mallory", "envelope": fields{
 		"flags": []string{"shop.prey.*"}, "environments": []string{"production"}, "maxPpm": evilShare, "maxMinutesPerExposure": 30,

@@ -32,10 +32,14 @@ func (e *edit) enveloped() error {
 		return err
 	}
 	resumes, err := e.resumed()
-	if err != nil || len(resumes) == 0 && e.retreats() {
+	if err != nil {
 		return err
 	}
-	uses, beyond, err := e.measure(envelope, resumes)
+	raises, err := e.raises(resumes)
+	if err != nil || len(raises) == 0 && e.retreats() {
+		return err
+	}
+	uses, beyond, err := e.measure(envelope, resumes, raises)
 	if err != nil {
 		return err
 	}
@@ -154,13 +158,9 @@ func (e *edit) resumed() (all []flyball.Rollout, err error) {
 
 // measure says what a change that raises something uses, and the first limit
 // that it goes beyond.
-func (e *edit) measure(envelope flyball.Envelope, rollouts []flyball.Rollout) (uses store.AgentUse, over *flyball.Beyond, err error) {
+func (e *edit) measure(envelope flyball.Envelope, rollouts []flyball.Rollout, raises []raise) (uses store.AgentUse, over *flyball.Beyond, err error) {
 	if over, err = e.forPeople(envelope); over != nil || err != nil {
 		return uses, over, err
-	}
-	raises, err := e.raises(rollouts)
-	if err != nil {
-		return uses, nil, err
 	}
 	for _, r := range raises {
 		if over := r.within(envelope, e.at); over != nil {

@@ -30,6 +30,7 @@ func TestStories(t *testing.T) {
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"server": startServer, "exit": exitCode, "receiver": startReceiver, "told": told,
+			"deploy": deploy, "take": take, "until": until,
 		},
 	})
 }

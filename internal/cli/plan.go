@@ -90,6 +90,9 @@ func (p *program) printPlan(plan flyball.Plan) {
 	for _, v := range plan.Previews {
 		p.printPreview(v)
 	}
+	if b := plan.Beyond; b != nil {
+		fmt.Fprintf(p.out, "%s: %s; %s\n", p.paint(red, "beyond the envelope"), b.Why, b.How)
+	}
 	switch {
 	case plan.Refused != "":
 		fmt.Fprintln(p.out, p.paint(red, "refused: "+plan.Refused))

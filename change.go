@@ -103,6 +103,7 @@ type Token struct {
 	OnBehalfOf  ActorID   `json:"onBehalfOf,omitempty" doc:"the person behind an agent"`
 	CreatedBy   ActorID   `json:"createdBy,omitempty" doc:"who made it, and answers for what is done with it"`
 	Grants      Grants    `json:"grants,omitempty" doc:"what it may do at most (api tokens)"`
+	Envelope    *Envelope `json:"envelope,omitempty" doc:"what it may do at most (agent tokens)"`
 	Environment string    `json:"environment,omitempty" doc:"the environment it opens (sdk and client tokens)"`
 	Flags       []string  `json:"flags,omitempty" doc:"globs of the flags it opens; all if empty" example:"payments.*"`
 	CreatedAt   time.Time `json:"createdAt"`

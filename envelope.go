@@ -20,6 +20,22 @@ type Envelope struct {
 	ChangesPerHour        int      `json:"changesPerHour" doc:"raises that it may make in an hour; lowering is free" example:"20"`
 }
 
+// A Beyond says how a change goes beyond what an agent may do.
+type Beyond struct {
+	Limit   string `json:"limit" doc:"which limit" example:"maxPpm"`
+	Asked   any    `json:"asked" doc:"what the change comes to"`
+	Allowed any    `json:"allowed" doc:"the largest that is allowed"`
+	Why     string `json:"why" doc:"the same in words"`
+	How     string `json:"how" doc:"how it can be done all the same"`
+}
+
+// An EnvelopeUse is what the agents of one person have used of their envelopes.
+type EnvelopeUse struct {
+	ChangesInHour    int   `json:"changesInHour" doc:"raises in the last hour"`
+	UnitMinutesInDay int64 `json:"unitMinutesInDay" doc:"users times minutes, planned in the last day"`
+	LiveRollouts     int   `json:"liveRollouts"`
+}
+
 // Validate reports every problem of the envelope at once.
 func (e Envelope) Validate() error {
 	p := newProblems()

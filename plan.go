@@ -23,6 +23,7 @@ type Plan struct {
 	// Versions are what the change would be made upon.
 	Versions map[string]int64 `json:"versions,omitempty" doc:"the ruleset version of each environment that it alters, before it"`
 	Refused  string           `json:"refused,omitempty" doc:"why nobody may do this now, such as a freeze"`
+	Beyond   *Beyond          `json:"beyond,omitempty" doc:"how it goes beyond the envelope of the agent that planned it: people can approve it, and a person must apply it"`
 }
 
 // Approvals say how many people must approve, and who they may be.

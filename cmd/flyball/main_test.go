@@ -32,6 +32,7 @@ func TestStories(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"server": startServer, "exit": exitCode, "receiver": startReceiver, "told": told,
 			"person": person, "evaluated": evaluated, "match": match,
+			"deploy": deploy, "take": take, "until": until,
 		},
 	})
 }

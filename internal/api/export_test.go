@@ -23,3 +23,6 @@ func (s *Server) Waiting() int {
 
 // UsualRecheck returns how often a stream's token is looked at in earnest.
 func UsualRecheck() time.Duration { return usual.recheck }
+
+// Cleaned is how text by others is told to agents.
+func Cleaned(text string) string { return cleaned(text) }

@@ -41,6 +41,21 @@ func Manners() []Manner {
 	}
 }
 
+// notes keeps the input of what is proposed or planned, as it will be run again.
+func notes(m *service.Manner, fields map[string]any) error {
+	input, err := json.Marshal(fields)
+	noteInput(m, input)
+	return err
+}
+
+func noteInput(m *service.Manner, input json.RawMessage) {
+	for _, what := range []*service.Proposal{m.Propose, m.Keep} {
+		if what != nil {
+			what.Input = input
+		}
+	}
+}
+
 // mannerOf reads the manner of a change from the query of its request. A word in
 // the query that is not known is refused, lest a misspelt dryRun changes
 // something.
@@ -53,9 +68,10 @@ func mannerOf(r *http.Request, o Operation) (*service.Manner, error) {
 	if err != nil {
 		return nil, flyball.Errorf(flyball.Invalid, "the query is malformed: %v", err)
 	}
+	again := &service.Proposal{Operation: o.Name, Secret: o.Secret}
 	ways := map[string]func(){
-		manDryRun:     func() { m.DryRun = true },
-		manPropose:    func() { m.Propose = &service.Proposal{Operation: o.Name, Secret: o.Secret} },
+		manDryRun:     func() { m.DryRun, m.Keep = true, again },
+		manPropose:    func() { m.Propose = again },
 		manBreakGlass: func() { m.BreakGlass = true },
 	}
 	asked := 0
@@ -109,36 +125,69 @@ func answered(m *service.Manner, out any, err error) (any, error) {
 	return out, err
 }
 
-// applyChange makes a change that was approved: it runs the capability again
-// with the input that was proposed.
-func (s *Server) applyChange(w http.ResponseWriter, r *http.Request) {
-	if _, err := readBody(w, r, limitBody); err != nil {
-		writeProblem(w, r, err)
-		return
-	}
+// approved is what a request to make a change that was approved runs.
+func (s *Server) approved(r *http.Request) (service.Proposal, *service.Manner, error) {
 	request, err := s.service.Change(r.Context(), service.ChangeID{ID: r.PathValue("id")})
 	if err != nil {
-		writeProblem(w, r, err)
-		return
+		return service.Proposal{}, nil, err
 	}
+	input, err := s.service.InputOf(request)
+	return service.Proposal{Operation: request.Operation, Input: input}, &service.Manner{Request: request.ID}, err
+}
+
+// planned is what a request to make, or to propose, a change that was planned
+// runs, if it is still exactly that one.
+func (s *Server) planned(r *http.Request) (service.Proposal, *service.Manner, error) {
+	what, err := s.service.PlannedChange(r.Context(), r.PathValue("digest"))
+	if err != nil {
+		return what, nil, err
+	}
+	o, err := row(what.Operation)
+	if err != nil {
+		return what, nil, err
+	}
+	m, err := mannerOf(r, o)
+	if err != nil {
+		return what, nil, err
+	}
+	m.Digest = r.PathValue("digest")
+	noteInput(m, what.Input)
+	return what, m, nil
+}
+
+// row returns the row of a capability that was kept by its name.
+func row(name string) (Operation, error) {
 	for _, o := range operations {
-		if o.Name != request.Operation {
-			continue
+		if o.Name == name {
+			return o, nil
 		}
-		if err := service.Allow(new(service.PrincipalOf(r.Context())), o.Access); err != nil {
+	}
+	return Operation{}, flyball.Errorf(flyball.Conflict, "this server does not have the capability %q: propose it again", name)
+}
+
+// runAgain answers requests to run a capability with an input that was kept.
+func (s *Server) runAgain(kept func(*http.Request) (service.Proposal, *service.Manner, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, err := readBody(w, r, limitBody)
+		if err != nil {
 			writeProblem(w, r, err)
 			return
 		}
-		o.run(s.service, w, r, &service.Manner{Request: request.ID}, func(_ context.Context, into any) error {
-			input, err := s.service.InputOf(request)
-			if err != nil {
-				return err
-			}
-			return json.Unmarshal(input, into)
-		})
-		return
+		what, m, err := kept(r)
+		if err != nil {
+			writeProblem(w, r, err)
+			return
+		}
+		o, err := row(what.Operation)
+		if err == nil {
+			err = service.Allow(new(service.PrincipalOf(r.Context())), o.Access)
+		}
+		if err != nil {
+			writeProblem(w, r, err)
+			return
+		}
+		o.run(s.service, w, r, m, func(_ context.Context, into any) error { return json.Unmarshal(what.Input, into) })
 	}
-	writeProblem(w, r, flyball.Errorf(flyball.Conflict, "change %s is of the capability %q, which this server does not have: propose it again", request.ID, request.Operation))
 }
 
 // manners are the parameters of a changing operation in the OpenAPI document.
@@ -150,18 +199,26 @@ func manners() []*huma.Param {
 	return append(params, &huma.Param{Name: PreviewBy.Name, In: "query", Description: PreviewBy.About, Schema: &huma.Schema{Type: huma.TypeString}})
 }
 
-const applyPath = "/api/v1/changes/{id}/apply"
+const (
+	applyPath     = "/api/v1/changes/{id}/apply"
+	applyPlanPath = "/api/v1/plans/{digest}/apply"
+)
 
-// applyEntry is the part of [Server.applyChange] of the OpenAPI document. It is no
-// row: what it takes and answers is that of the capability that was proposed.
-func applyEntry() *huma.Operation {
-	e := &huma.Operation{
-		OperationID: "apply_change", Method: http.MethodPost, Path: applyPath, Tags: []string{"changes"},
-		Summary:     "Make a change that was approved; it answers as the capability that was proposed.",
-		Description: "On the command line: `flyball change apply 0f3a9c12d4e5`",
-		Parameters:  []*huma.Param{{Name: "id", In: "path", Required: true, Description: "the change's id", Schema: &huma.Schema{Type: huma.TypeString}}},
-		Responses:   map[string]*huma.Response{"200": jsonResponse("Done", "application/json", &huma.Schema{Type: huma.TypeObject})},
+// applyEntries are the parts of the OpenAPI document that are about running again
+// what was kept. They are no rows: what each takes and answers is that of the
+// capability that was proposed or planned.
+func applyEntries() []*huma.Operation {
+	entry := func(id, path, tag, summary, about, name, names string) *huma.Operation {
+		e := &huma.Operation{
+			OperationID: id, Method: http.MethodPost, Path: path, Tags: []string{tag}, Summary: summary, Description: "On the command line: `flyball change apply " + about + "`",
+			Parameters: []*huma.Param{{Name: name, In: "path", Required: true, Description: names, Schema: &huma.Schema{Type: huma.TypeString}}},
+			Responses:  map[string]*huma.Response{"200": jsonResponse("Done", "application/json", &huma.Schema{Type: huma.TypeObject})},
+		}
+		addProblems(e)
+		return e
 	}
-	addProblems(e)
-	return e
+	change := entry("apply_change", applyPath, "changes", "Make a change that was approved; it answers as the capability that was proposed.", "0f3a9c12d4e5", "id", "the change's id")
+	plan := entry("apply_plan", applyPlanPath, "plans", "Make a change that was planned in the last hour, if it is still exactly that one; it answers as the capability that was planned.", "DIGEST", "digest", "the plan's digest")
+	plan.Parameters = append(plan.Parameters, manners()...)
+	return []*huma.Operation{change, plan}
 }

@@ -149,10 +149,8 @@ func (o Operation) serve(s *service.Service) http.HandlerFunc {
 			if err != nil {
 				return err
 			}
-			if m.Propose != nil {
-				if m.Propose.Input, err = json.Marshal(fields); err != nil {
-					return err
-				}
+			if err := notes(m, fields); err != nil {
+				return err
 			}
 			return o.agree(ctx, s, r, told)
 		})

@@ -36,7 +36,9 @@ func document() *huma.OpenAPI {
 	for _, o := range operations {
 		doc.AddOperation(o.entry())
 	}
-	doc.AddOperation(applyEntry())
+	for _, e := range applyEntries() {
+		doc.AddOperation(e)
+	}
 	return doc
 }
 

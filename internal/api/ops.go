@@ -69,6 +69,8 @@ var operations = []Operation{
 
 	op("start_rollout", "POST /api/v1/rollouts", "Start a rollout; its first step serves at once.", service.Write, (*svc).StartRollout).
 		command("rollout start", "payments.checkout.new-flow -e production --treatment on --control off --steps '[{ppm: 10000, hold: 30m}, {ppm: 1000000, hold: 24h}]' --guardrails '[{metric: checkout.errors, margin: {relative: 0.05}}]' --reason 'ship it'", "flag"),
+	op("expose", "POST /api/v1/environments/{environment}/flags/{key}/expose", "Show a variant to a share of users, or of a cohort, for a while: a rollout of one step.", service.Write, (*svc).Expose).
+		command("expose", "payments.checkout.new-flow -e production --ppm 1000 --for 2m --guardrails '[{metric: checkout.errors, margin: {relative: 0.05}}]' --reason 'a first look'", "key"),
 	op("plan_rollout", "POST /api/v1/rollouts/plan", "Tell what a plan would come to at the present traffic; it starts nothing.", service.Read, (*svc).PlanRollout).
 		command("rollout plan", "payments.checkout.new-flow -f rollout.yaml --traffic '{unitsPerDay: 40000, requestsPerSecond: 20, baseline: {checkout.errors: 0.01}}'", "flag"),
 	op("list_rollouts", "GET /api/v1/rollouts", "List rollouts, newest first.", service.Read, (*svc).ListRollouts).
@@ -107,6 +109,15 @@ var operations = []Operation{
 		command("policy get", ""),
 	op("update_policy", "PUT /api/v1/policy", "Say what changes need in protected environments.", service.Admin, (*svc).SetPolicy).still().
 		command("policy update", "-f policy.yaml --reason 'a freeze over the holidays'"),
+
+	op("list_work", "GET /api/v1/worklist", "List flags that are to be cleaned up or mended: completed, expired or aborted.", service.Read, (*svc).Worklist).
+		command("flag worklist", "--owner payments-team").table("work: flag why environment variant since owner expiresAt lastEvaluated"),
+	op("list_agents", "GET /api/v1/agents", "List the agents that may act, their envelopes and what they used of them.", service.Read, (*svc).ListAgents).
+		command("agents list", "").table("agents: id actor onBehalfOf expiresAt envelope used"),
+	op("freeze_agents", "POST /api/v1/agents/freeze", "Make all agents read-only, at once.", service.Admin, (*svc).FreezeAgents).still().
+		command("agents freeze", "--reason 'something odd is going on'"),
+	op("unfreeze_agents", "POST /api/v1/agents/unfreeze", "Let agents change things again, within their envelopes.", service.Admin, (*svc).UnfreezeAgents).still().
+		command("agents unfreeze", "--reason 'it was a dashboard'"),
 
 	op("list_audit", "GET /api/v1/audit", "List who changed what, when and why.", service.Read, (*svc).ListAudit).
 		command("audit list", "--subject payments.checkout.new-flow").table("entries: seq at actor.id action subject environment version reason"),

@@ -82,7 +82,9 @@ func New(o Options) *Server {
 		}
 		s.route(mux, op.Method+" "+op.Path, policy{access: op.Access}, h)
 	}
-	s.route(mux, "POST "+applyPath, policy{access: service.Write}, s.applyChange)
+	s.route(mux, "POST "+applyPath, policy{access: service.Write}, s.runAgain(s.approved))
+	s.route(mux, "POST "+applyPlanPath, policy{access: service.Write}, s.runAgain(s.planned))
+	s.route(mux, "POST /mcp", policy{access: service.Read}, s.mcp())
 	s.route(mux, "GET /api/v1/audit/export", policy{access: service.Read}, s.exportAudit)
 	openAPI()
 	s.route(mux, "GET /api/v1/openapi.json", policy{public: true}, s.openAPI)
@@ -100,7 +102,7 @@ func New(o Options) *Server {
 	s.route(mux, "GET /healthz", policy{public: true}, func(w http.ResponseWriter, r *http.Request) { writeJSON(w, r, 200, map[string]string{"status": "ok"}) })
 	s.route(mux, "GET /readyz", policy{public: true}, s.ready)
 	s.route(mux, "GET /metrics", policy{public: true}, promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}).ServeHTTP)
-	for _, rest := range []string{"/api/", "/sdk/", "/ofrep/", "/flagd/", "/auth/", "/healthz", "/readyz", "/metrics"} {
+	for _, rest := range []string{"/api/", "/sdk/", "/ofrep/", "/flagd/", "/auth/", "/mcp", "/healthz", "/readyz", "/metrics"} {
 		s.route(mux, rest, policy{public: true}, nowhere(mux))
 	}
 	if o.Dashboard != nil {
@@ -148,11 +150,14 @@ func (s *Server) admit(d *door, w http.ResponseWriter, r *http.Request) (*servic
 	if d.public {
 		return nil, nil
 	}
-	p, err := s.authenticate(d, r)
-	if err == nil {
-		err = service.Allow(p, d.access)
+	p, ok := r.Context().Value(withinKey{}).(*service.Principal)
+	if !ok {
+		var err error
+		if p, err = s.authenticate(d, r); err != nil {
+			return nil, err
+		}
 	}
-	return p, err
+	return p, service.Allow(p, d.access)
 }
 
 // route registers a handler behind its door.

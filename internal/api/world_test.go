@@ -171,6 +171,12 @@ func useCases(h *house) map[string]useCase {
 			want: map[string]any{"window": "10m", "version": 2.0}},
 		"start_rollout": {in: plan(fast).with("environment", "staging"), bumps: state{Staging: 1, Audit: 1}, action: "rollout.start",
 			want: map[string]any{"state": "running", "at": 0.0, "steps.1.hold": "5m", "alpha": 0.01, "startedBy": "user:admin"}},
+		"expose": {in: in(search).with("environment", "staging").with("treatment", "new").with("ppm", 1000).with("for", "2m").with("if", country("CA")), bumps: state{Staging: 1, Audit: 1}, action: "rollout.start", version: "environments/staging/version",
+			want: map[string]any{"state": "running", "then": "off", "steps.0.lease": "2m", "steps.0.ppm": 1000.0, "control": "old"}},
+		"list_work":       {in: fields{"why": "expired"}, want: map[string]any{"work.#": 0.0}},
+		"list_agents":     {in: fields{}, want: map[string]any{"agents.#": 2.0, "agents.0.actor": "agent:bot", "agents.0.envelope.maxPpm": 1_000_000.0, "agents.0.used.liveRollouts": 0.0, "frozen": nil}, token: h.agent()},
+		"freeze_agents":   {in: fields{"reason": "something is odd"}, bumps: audited, action: "agents.freeze", want: map[string]any{"frozen.by": "user:admin", "frozen.reason": "something is odd"}},
+		"unfreeze_agents": {in: fields{"reason": "all is well"}, want: map[string]any{"frozen": nil}},
 		"plan_rollout": {in: plan(fast).with("environment", "staging").with("reason", nil).with("traffic", fields{"unitsPerDay": 100_000}),
 			want: map[string]any{"ladder.#": 2.0, "ladder.0.ppm": 100_000.0, "ladder.0.guardrails.0.metric": "shop.errors", "traffic.0.from": "given", "alpha": 0.01}},
 		"list_rollouts": {in: fields{"live": true, "flag": fast}, want: map[string]any{"rollouts.#": 1.0, "rollouts.0.flag": fast}},
@@ -301,7 +307,13 @@ func (h *house) broken() string {
 
 // agent returns the token of the agent that the rollout's gate names.
 func (h *house) agent() string {
-	return h.token(fields{"kind": "agent", "name": "bot", "actor": "agent:bot", "onBehalfOf": "user:ann"})
+	return h.token(fields{"kind": "agent", "name": "bot", "actor": "agent:bot", "onBehalfOf": "user:ann", "envelope": wide})
+}
+
+// wide is the envelope of an agent that may do all that an agent may.
+var wide = fields{
+	"flags": []string{"*"}, "environments": []string{"production", "staging", "development"}, "kinds": []string{"release", "ops", "experiment", "permission"},
+	"maxPpm": 1_000_000, "maxConcurrentRollouts": 100, "maxRiskTier": "high", "changesPerHour": 10_000,
 }
 
 // climbed returns the id of a rollout in development that is at its second step.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/flyballdev/flyball/internal/api"
 	"github.com/flyballdev/flyball/internal/chain"
 	"github.com/flyballdev/flyball/internal/service"
 )
@@ -316,10 +317,9 @@ func (p *program) open(ctx context.Context, path string) (io.ReadCloser, error) 
 	if err != nil {
 		return nil, p.noAnswer(err)
 	}
-	if answer.StatusCode != http.StatusOK {
-		defer answer.Body.Close()
-		content, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
-		return nil, problemOf(answer, content)
+	if answer.StatusCode >= 300 {
+		_, err := api.Answer(answer)
+		return nil, err
 	}
 	return answer.Body, nil
 }

@@ -101,7 +101,7 @@ func (p *program) root() *cobra.Command {
 	noun(root, "flag").AddCommand(p.exportFlagdCommand())
 	noun(root, "audit").AddCommand(p.verifyAuditCommand(), p.exportAuditCommand())
 	noun(root, "change").AddCommand(p.applyChangeCommand())
-	root.AddCommand(p.serveCommand(), p.demoCommand(), p.backtestCommand(), p.applyCommand(), p.exportCommand(), p.scanCommand())
+	root.AddCommand(p.serveCommand(), p.demoCommand(), p.backtestCommand(), p.applyCommand(), p.exportCommand(), p.scanCommand(), p.mcpCommand())
 	return root
 }
 
@@ -117,7 +117,7 @@ var nouns = map[string]string{
 	"flag": "Create flags, switch them, and see what they serve", "rule": "Say who gets what",
 	"segment": "Name sets of users", "metric": "Say what is measured", "rollout": "Raise a feature step by step, judged by its metrics",
 	"audit": "See who changed what, when and why, and prove it", "token": "Make and revoke tokens", "environment": "Manage environments, and see their fleets",
-	"change": "See what a change does, propose, approve and apply it", "policy": "Say what changes need in protected environments",
+	"agents": "See what agents may do, and stop them all", "change": "See what a change does, propose, approve and apply it", "policy": "Say what changes need in protected environments",
 	"team": "Manage the teams that own flags", "fleet": "See which instances run which ruleset",
 }
 

@@ -149,6 +149,9 @@ func (p *program) printJudgement(plan flyball.Plan) {
 		line += " (" + strings.Join(plan.Why, "; ") + ")"
 	}
 	fmt.Fprintln(p.out, line)
+	if b := plan.Beyond; b != nil {
+		fmt.Fprintf(p.out, "%s: %s; %s\n", p.paint(red, "beyond the envelope"), b.Why, b.How)
+	}
 	switch needs := plan.Needs; {
 	case plan.Refused != "":
 		fmt.Fprintln(p.out, p.paint(red, "refused: "+plan.Refused))
@@ -245,11 +248,21 @@ func grants(all []flyball.Grant) string {
 	return strings.Join(texts, " and ")
 }
 
+// appliedAt is where what is named by the id of a request for approval, or by the
+// digest of a plan, is applied.
+func appliedAt(name string) string {
+	if len(name) == 64 {
+		return "/api/v1/plans/" + url.PathEscape(name) + "/apply"
+	}
+	return "/api/v1/changes/" + url.PathEscape(name) + "/apply"
+}
+
 // applyChangeCommand makes a change that was approved.
 func (p *program) applyChangeCommand() *cobra.Command {
 	var wait waiting
 	c := &cobra.Command{
-		Use: "apply ID", Short: "Make a change that was approved",
+		Use: "apply ID", Short: "Make a change that was approved, or planned",
+		Long: "Makes a change that was approved, named by its id; or one that was planned with --dry-run in\nthe last hour, named by its digest, if it is still exactly the same.",
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usage{fmt.Errorf("\"%s\" takes the change's id\nsee \"%s --help\"", c.CommandPath(), c.CommandPath())}
@@ -261,7 +274,7 @@ func (p *program) applyChangeCommand() *cobra.Command {
 	}
 	wait.flags(c.Flags())
 	c.RunE = func(c *cobra.Command, args []string) error {
-		answer, err := p.request(c.Context(), http.MethodPost, strings.TrimSuffix(p.server, "/")+"/api/v1/changes/"+url.PathEscape(args[0])+"/apply", strings.NewReader("{}"))
+		answer, err := p.request(c.Context(), http.MethodPost, strings.TrimSuffix(p.server, "/")+appliedAt(args[0]), strings.NewReader("{}"))
 		if err != nil {
 			return err
 		}

@@ -77,6 +77,9 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 		if e.manner.Propose != nil && e.planned != nil {
 			return out, s.propose(ctx, p, c, e.manner)
 		}
+		if what := e.manner.Keep; what != nil && e.planned != nil {
+			return out, s.keepPlan(ctx, p, e.planned.Digest, *what)
+		}
 		return out, nil
 	}
 	for _, r := range e.rulesets {
@@ -121,6 +124,7 @@ type edit struct {
 	planned   *flyball.Plan          // what the change does, if that was found out
 	request   *flyball.ChangeRequest // that is applied
 	glass     bool                   // it is made though others ought to approve
+	beyond    *flyball.Beyond        // how it goes beyond an agent's envelope
 	edits     []flyball.Edit
 	log       []store.LogEntry
 	flags     map[string]*flyball.Flag // that are new or changed; nil if archived
@@ -207,13 +211,19 @@ func (e *edit) govern() error {
 	case len(e.edits) == 0:
 		return nil
 	}
-	if !m.Plans() && m.Request == "" {
+	if err := e.enveloped(); err != nil {
+		return err
+	}
+	if !m.Plans() && m.Request == "" && m.Digest == "" {
 		if protected, err := e.protected(); err != nil || len(protected) == 0 || e.retreats() {
 			return err // nothing that others would be asked about
 		}
 	}
 	var err error
-	if e.planned, err = e.plan(); err != nil || m.Plans() {
+	if e.planned, err = e.plan(); err != nil {
+		return err
+	}
+	if err := e.asPlanned(); err != nil || m.Plans() {
 		return err
 	}
 	return e.consented(e.planned, m)

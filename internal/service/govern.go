@@ -19,7 +19,7 @@ func (e *edit) plan() (*flyball.Plan, error) {
 	}
 	p := &flyball.Plan{
 		Action: e.change.action, Subject: e.change.subject, Digest: digest, Edits: e.edits, Risk: flyball.RiskNone,
-		Retreat: e.retreats(), Why: []string{}, Difference: []string{}, Versions: map[string]int64{},
+		Beyond: e.beyond, Retreat: e.retreats(), Why: []string{}, Difference: []string{}, Versions: map[string]int64{},
 	}
 	if started := e.started(); started != nil {
 		p.Staged = len(started.Guardrails) > 0

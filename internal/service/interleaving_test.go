@@ -40,12 +40,12 @@ type crowd struct {
 
 // A wish is what the model knows of a request.
 type wish struct {
-	id           string
-	from, to     string
-	proposer     flyball.ActorID
-	behind       flyball.ActorID
-	approved     []flyball.ActorID
-	open, spoilt bool
+	id       string
+	from, to string
+	proposer flyball.ActorID
+	behind   flyball.ActorID
+	approved []flyball.ActorID
+	open     bool
 }
 
 const disputed = "shop.checkout.kind"
@@ -81,7 +81,7 @@ func newCrowd(t *testing.T) *crowd {
 	root := c.as(c.admin, nil)
 	must[FlagView](t)(s.CreateFlag(root, CreateFlag{Flag: f, Reason: "a test"}))
 	must[Configured](t)(s.EnableFlag(root, in(disputed)))
-	use(t, db, disputed)
+	evaluatedLately(t, db, disputed)
 	for _, who := range []flyball.ActorID{"user:ann", "user:dan"} {
 		c.hire(who, flyball.Grants{{Role: flyball.RoleEditor}})
 	}
@@ -92,8 +92,8 @@ func newCrowd(t *testing.T) *crowd {
 	return c
 }
 
-// use makes it so that a program has just evaluated flags in production.
-func use(t *testing.T, db *store.DB, keys ...string) {
+// evaluatedLately makes it so that a program has just evaluated flags in production.
+func evaluatedLately(t *testing.T, db *store.DB, keys ...string) {
 	t.Helper()
 	err := db.Update(t.Context(), func(tx *store.Tx) error {
 		var all []flyball.Usage
@@ -120,7 +120,7 @@ func (c *crowd) hire(who flyball.ActorID, grants flyball.Grants) {
 	c.t.Helper()
 	c.dismiss(who)
 	made := must[NewToken](c.t)(c.s.CreateToken(c.as(c.admin, nil), CreateToken{Kind: flyball.TokenAPI, Name: "x", Actor: who, Grants: grants, Reason: "a test"}))
-	c.people[who] = principalFor(made.Token)
+	c.people[who] = principalFor(made.Token, nil)
 }
 
 func (c *crowd) dismiss(who flyball.ActorID) {
@@ -135,8 +135,14 @@ func (c *crowd) promote(who flyball.ActorID) {
 }
 
 func (c *crowd) hireAgent(who, behind flyball.ActorID) {
-	made := must[NewToken](c.t)(c.s.CreateToken(c.as(c.admin, nil), CreateToken{Kind: flyball.TokenAgent, Name: "x", Actor: who, OnBehalfOf: behind, Reason: "a test"}))
-	p := principalFor(made.Token)
+	envelope := flyball.Envelope{
+		Flags: []string{"*"}, Environments: []string{"production"}, Kinds: []flyball.Kind{flyball.KindOps},
+		MaxPPM: flyball.PPM, MaxConcurrentRollouts: 100, MaxRiskTier: flyball.TierHigh, ChangesPerHour: 1_000_000,
+	}
+	made := must[NewToken](c.t)(c.s.CreateToken(c.as(c.admin, nil), CreateToken{
+		Kind: flyball.TokenAgent, Name: "x", Actor: who, OnBehalfOf: behind, Envelope: &envelope, Reason: "a test",
+	}))
+	p := principalFor(made.Token, nil)
 	p.Rights = []flyball.Grants{{{Role: flyball.RoleEditor}}}
 	c.people[who] = p
 }

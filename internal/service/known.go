@@ -58,7 +58,7 @@ func accountBehind(tx *store.Tx, t flyball.Token) (*flyball.User, error) {
 func principalFor(t flyball.Token, account *flyball.User) Principal {
 	return Principal{
 		Actor: flyball.Actor{ID: t.Actor, OnBehalfOf: t.OnBehalfOf, Token: t.ID},
-		Kind:  t.Kind, Environment: t.Environment, Flags: t.Flags, Class: string(t.Kind) + " " + strings.Join(t.Flags, " "), Rights: rightsOf(t, account),
+		Kind:  t.Kind, Environment: t.Environment, Flags: t.Flags, Class: string(t.Kind) + " " + strings.Join(t.Flags, " "), Rights: rightsOf(t, account), Envelope: t.Envelope,
 	}
 }
 

@@ -16,9 +16,12 @@ type Principal struct {
 	Flags       []string // globs of the flags that it may touch; all if empty
 	// Rights are sets of grants, each of which must allow what is done: those of
 	// the token, and those of the person who acts with it or behind it.
-	Rights  []flyball.Grants
-	Class   string // of an sdk or client token: those of one class see the same of an environment
-	Request string // the id of the request
+	Rights []flyball.Grants
+	// Envelope bounds an agent, whatever its person may; an agent without one may
+	// change nothing.
+	Envelope *flyball.Envelope
+	Class    string // of an sdk or client token: those of one class see the same of an environment
+	Request  string // the id of the request
 	// Session says that a person signed in by a browser, and SteppedUp when they
 	// last proved who they are.
 	Session   bool

@@ -83,11 +83,16 @@ func (s *Service) keep(p Proposal, id string) (json.RawMessage, error) {
 
 // InputOf returns what a capability is run with when a request is applied.
 func (s *Service) InputOf(r flyball.ChangeRequest) (json.RawMessage, error) {
+	return s.opened(r.Input, r.ID)
+}
+
+// opened returns an input that was kept under an id.
+func (s *Service) opened(kept json.RawMessage, id string) (json.RawMessage, error) {
 	var in sealedInput
-	if json.Unmarshal(r.Input, &in) != nil || in.Sealed == nil || s.seal == nil {
-		return r.Input, nil
+	if json.Unmarshal(kept, &in) != nil || in.Sealed == nil || s.seal == nil {
+		return kept, nil
 	}
-	return s.seal.Open(in.Sealed, "change "+r.ID)
+	return s.seal.Open(in.Sealed, "change "+id)
 }
 
 // use spends a request's approvals on the change in hand, which must be exactly

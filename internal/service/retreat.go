@@ -48,6 +48,7 @@ func withdraws(edit flyball.Edit) bool {
 // the safe variant to more, by construction: whoever is served something else
 // was served the same before.
 func lowers(f flyball.Flag, before, after flyball.FlagConfig) bool {
+	after = withOwnRule(before, after)
 	switch {
 	case after.Killed != nil:
 		return true

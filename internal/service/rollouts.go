@@ -36,7 +36,7 @@ func (s *Service) StartRollout(ctx context.Context, in StartRollout) (RolloutVie
 		access: Write, action: "rollout.start", subject: plan.Flag, flag: plan.Flag, reason: in.Reason,
 		apply: func(e *edit) error { return e.startRollout(r) },
 	})
-	if err != nil {
+	if err != nil || mannerOf(ctx).Plans() {
 		return RolloutView{}, err
 	}
 	return s.Rollout(ctx, RolloutID{ID: r.ID})
@@ -402,6 +402,7 @@ func (e *edit) place(c *flyball.FlagConfig, r *flyball.Rollout) error {
 		r.EndedAt = &flyball.Time{Time: e.at}
 	}
 	if r.State != flyball.RolloutCompleted {
+		dropOwnRule(c, r.Where)
 		return nil
 	}
 	end := flyball.Serve{Variant: r.Treatment}

@@ -28,7 +28,8 @@ type CreateToken struct {
 	Actor       flyball.ActorID   `json:"actor,omitempty" doc:"who acts with it, such as user:ann or service:ci"`
 	OnBehalfOf  flyball.ActorID   `json:"onBehalfOf,omitempty" doc:"the person behind an agent"`
 	Grants      flyball.Grants    `json:"grants,omitempty" doc:"what it may do at most (api tokens; default: everything that its actor may)"`
-	ExpiresAt   *flyball.Time     `json:"expiresAt,omitempty" doc:"from when on it opens nothing; never if empty" example:"2027-02-01"`
+	Envelope    *flyball.Envelope `json:"envelope,omitempty" doc:"what it may do at most (agent tokens)"`
+	ExpiresAt   *flyball.Time     `json:"expiresAt,omitempty" doc:"from when on it opens nothing; never if empty, and after 24 hours for an agent's" example:"2027-02-01"`
 	Reason      string            `json:"reason" doc:"why it is made"`
 }
 
@@ -61,6 +62,9 @@ func (in CreateToken) validate() error {
 	if err := in.Grants.Validate(); err != nil {
 		errs = append(errs, err)
 	}
+	if err := in.validateEnvelope(); err != nil {
+		errs = append(errs, err)
+	}
 	if len(in.Flags) > 100 {
 		add("flags", "%d globs, at most 100", len(in.Flags))
 	}
@@ -77,16 +81,20 @@ func (in CreateToken) validate() error {
 
 // CreateToken makes a token and tells its secret, once.
 func (s *Service) CreateToken(ctx context.Context, in CreateToken) (NewToken, error) {
-	if in.Actor == "" && in.Kind == flyball.TokenAPI {
-		in.Actor = flyball.ActorID("service:" + strings.ReplaceAll(strings.ToLower(in.Name), " ", "-"))
+	if kind := map[flyball.TokenKind]string{flyball.TokenAPI: "service:", flyball.TokenAgent: "agent:"}[in.Kind]; in.Actor == "" && kind != "" {
+		in.Actor = flyball.ActorID(kind + strings.ReplaceAll(strings.ToLower(in.Name), " ", "-"))
 	}
 	if err := in.validate(); err != nil {
 		return NewToken{}, err
 	}
+	in = in.expiring(now())
 	token, secret := mint(in)
 	_, err := s.change(ctx, changeOf{
 		access: Admin, action: "token.create", subject: token.ID, reason: in.Reason,
 		apply: func(e *edit) error {
+			if err := e.agentToken(in); err != nil {
+				return err
+			}
 			if in.Environment != "" {
 				if _, err := e.tx.Environment(in.Environment); err != nil {
 					return err
@@ -108,7 +116,7 @@ func (s *Service) CreateToken(ctx context.Context, in CreateToken) (NewToken, er
 func mint(in CreateToken) (flyball.Token, string) {
 	t := flyball.Token{
 		ID: newID(6), Kind: in.Kind, Name: in.Name, Actor: in.Actor, OnBehalfOf: in.OnBehalfOf,
-		Environment: in.Environment, Flags: in.Flags, Grants: in.Grants, CreatedAt: now(), ExpiresAt: in.ExpiresAt,
+		Environment: in.Environment, Flags: in.Flags, Grants: in.Grants, Envelope: in.Envelope, CreatedAt: now(), ExpiresAt: in.ExpiresAt,
 	}
 	return t, "fb_" + string(t.Kind) + "_" + t.ID + "_" + newID(32)
 }

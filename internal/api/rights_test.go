@@ -22,8 +22,8 @@ type knocker struct {
 	headers       []string
 }
 
-// account makes an account, known to a provider of OpenID Connect too.
-func (h *house) account(name string, grants ...fields) {
+// known makes an account, known to a provider of OpenID Connect too.
+func (h *house) known(name string, grants ...fields) {
 	h.t.Helper()
 	h.must("create_user", fields{"id": name, "grants": append([]fields{}, grants...), "issuer": "https://id.example", "subject": name, "reason": "a test"})
 }
@@ -54,15 +54,15 @@ func (h *house) of(actor string, more fields) []string {
 // knockers are those whose rights are told, in the order of the columns.
 func knockers(h *house) []knocker {
 	payments := fields{"role": "editor", "team": "payments"}
-	h.account("vera")
-	h.account("eve", fields{"role": "editor"})
-	h.account("pat", payments)
-	h.account("gus", fields{"role": "editor", "team": "sales"})
-	h.account("sam", fields{"role": "editor", "environment": "staging"})
-	h.account("abe", fields{"role": "approver"})
-	h.account("sue", fields{"role": "admin", "environment": "staging"})
-	h.account("ada", fields{"role": "admin"})
-	h.account("dan", fields{"role": "admin"})
+	h.known("vera")
+	h.known("eve", fields{"role": "editor"})
+	h.known("pat", payments)
+	h.known("gus", fields{"role": "editor", "team": "sales"})
+	h.known("sam", fields{"role": "editor", "environment": "staging"})
+	h.known("abe", fields{"role": "approver"})
+	h.known("sue", fields{"role": "admin", "environment": "staging"})
+	h.known("ada", fields{"role": "admin"})
+	h.known("dan", fields{"role": "admin"})
 	agent := func(behind string) []string {
 		return bearer(h.token(fields{"kind": "agent", "name": "bot", "actor": "agent:bot", "onBehalfOf": behind}))
 	}

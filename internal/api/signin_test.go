@@ -239,7 +239,7 @@ func TestNobodySignsInOverAnOpenNetwork(t *testing.T) {
 func TestASessionAdministersOnlyShortlyAfterAPassword(t *testing.T) {
 	t.Parallel()
 	h := furnished(t)
-	h.person("ada", fields{"role": "admin"})
+	h.known("ada", fields{"role": "admin"})
 	stale := h.session("ada", time.Now().Add(-6*time.Minute))
 	h.unchanged(func() {
 		r := h.call("", "create_team", fields{"key": "growth", "reason": "a test"}, stale...).want(t, 403)
@@ -280,7 +280,7 @@ func TestWhoIsDisabledIsOutAtOnce(t *testing.T) {
 func TestAnotherNodeHonoursADisabledAccountWithinTwoSeconds(t *testing.T) {
 	t.Parallel()
 	h := furnished(t)
-	h.person("ann", fields{"role": "editor"})
+	h.known("ann", fields{"role": "editor"})
 	token := h.token(fields{"kind": "api", "name": "t", "actor": "user:ann"})
 	other, err := service.New(t.Context(), h.db, service.Options{})
 	if err != nil {
@@ -324,7 +324,7 @@ func TestPeopleChooseTheirOwnPasswordsOnly(t *testing.T) {
 func TestNobodyShutsThemselvesOut(t *testing.T) {
 	t.Parallel()
 	h := furnished(t)
-	h.person("ada", fields{"role": "admin"})
+	h.known("ada", fields{"role": "admin"})
 	token := h.token(fields{"kind": "api", "name": "t", "actor": "user:ada"})
 	h.unchanged(func() {
 		h.call(token, "disable_user", fields{"id": "ada", "reason": "a test"}).want(t, 409)
@@ -365,7 +365,7 @@ func TestTokensTellWhenTheyWereLastUsed(t *testing.T) {
 func TestASessionThatNobodyUsedIsOver(t *testing.T) {
 	t.Parallel()
 	h := furnished(t)
-	h.person("ann")
+	h.known("ann")
 	for what, s := range map[string]struct {
 		created, seen time.Duration
 		status        int

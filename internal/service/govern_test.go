@@ -59,7 +59,7 @@ func newShop(t *testing.T, sample func(ctx context.Context, environment string) 
 	} {
 		must[Configured](t)(s.SetConfig(h.ctx, SetConfig{FlagIn: in(key), Config: c}))
 	}
-	use(t, db, kindOf, fastOf, hangs)
+	evaluatedLately(t, db, kindOf, fastOf, hangs)
 	return h
 }
 

@@ -81,7 +81,7 @@ func newCrowd(t *testing.T) *crowd {
 	root := c.as(c.admin, nil)
 	must[FlagView](t)(s.CreateFlag(root, CreateFlag{Flag: f, Reason: "a test"}))
 	must[Configured](t)(s.EnableFlag(root, in(disputed)))
-	use(t, db, disputed)
+	evaluatedLately(t, db, disputed)
 	for _, who := range []flyball.ActorID{"user:ann", "user:dan"} {
 		c.hire(who, flyball.Grants{{Role: flyball.RoleEditor}})
 	}
@@ -92,8 +92,8 @@ func newCrowd(t *testing.T) *crowd {
 	return c
 }
 
-// use makes it so that a program has just evaluated flags in production.
-func use(t *testing.T, db *store.DB, keys ...string) {
+// evaluatedLately makes it so that a program has just evaluated flags in production.
+func evaluatedLately(t *testing.T, db *store.DB, keys ...string) {
 	t.Helper()
 	err := db.Update(t.Context(), func(tx *store.Tx) error {
 		var all []flyball.Usage

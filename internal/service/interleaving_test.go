@@ -40,12 +40,12 @@ type crowd struct {
 
 // A wish is what the model knows of a request.
 type wish struct {
-	id           string
-	from, to     string
-	proposer     flyball.ActorID
-	behind       flyball.ActorID
-	approved     []flyball.ActorID
-	open, spoilt bool
+	id       string
+	from, to string
+	proposer flyball.ActorID
+	behind   flyball.ActorID
+	approved []flyball.ActorID
+	open     bool
 }
 
 const disputed = "shop.checkout.kind"

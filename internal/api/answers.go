@@ -58,6 +58,7 @@ type encoded struct {
 // answersOf returns the answers of a ruleset for tokens like p's. They live as
 // long as the ruleset.
 func answersOf(head *service.Published, p *service.Principal) *answers {
+	head.Asked()
 	return head.Keep(p.Class, func() any { return newAnswers(head, p) }).(*answers)
 }
 

@@ -30,6 +30,7 @@ type flagdDocument struct {
 // flagdOf returns the document of a ruleset for tokens like p's, which is made
 // once for all of them.
 func flagdOf(head *service.Published, p service.Principal) (*flagdDocument, error) {
+	head.Asked()
 	d := head.Keep("flagd "+strings.Join(p.Flags, " "), func() any {
 		return sync.OnceValue(func() *flagdDocument { return newFlagdDocument(head, p.Flags) })
 	}).(func() *flagdDocument)()
@@ -114,8 +115,14 @@ func (s *Server) openFlagd(ctx context.Context, c flagd.Call) (flagd.Session, er
 			d, err := flagdOf(head, p)
 			return d.json, head.Superseded, err
 		},
-		Recheck: func() error { _, err := s.sdkPrincipal(ctx, c.Token); return err },
-		Leave:   func() {},
+		Recheck: func() error {
+			if head, err := s.service.Published(p.Environment); err == nil {
+				head.Asked() // whoever is connected goes on evaluating
+			}
+			_, err := s.sdkPrincipal(ctx, c.Token)
+			return err
+		},
+		Leave: func() {},
 	}
 	if c.Stream {
 		leave, err := s.streams.enter(p.Token, c.Remote)

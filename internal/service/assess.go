@@ -155,7 +155,7 @@ func (e *edit) started() *flyball.RolloutPlan {
 func (e *edit) preview(environment string) (flyball.Preview, error) {
 	r := e.rulesets[environment]
 	before, after := r.compiledBefore, r.after.compiled
-	changed := eval.Changed(before, after)
+	changed := slices.DeleteFunc(eval.Changed(before, after), func(key string) bool { return dark(before.Flag(key), after.Flag(key)) })
 	used, err := e.used(environment, changed)
 	if err != nil {
 		return flyball.Preview{}, err
@@ -172,8 +172,22 @@ func (e *edit) preview(environment string) (flyball.Preview, error) {
 	return blast(environment, before, after, used, e.editedFlags(), sample), nil
 }
 
-// used lists those of some flags that programs evaluated lately.
+// dark says that a flag is new and serves its safe variant to everybody: to those
+// who ask for it already, that is what they make do with.
+func dark(before, after *flyball.RulesetFlag) bool {
+	if before != nil || after == nil {
+		return false
+	}
+	variant, ok := only(after)
+	return ok && variant == after.SafeVariant
+}
+
+// used lists those of some flags that programs evaluated lately: those that they
+// told of, or all, if somebody evaluates them who does not tell.
 func (e *edit) used(environment string, keys []string) ([]string, error) {
+	if remote, err := e.evaluatedRemotely(environment); err != nil || remote {
+		return keys, err
+	}
 	all, err := e.tx.Usage()
 	if err != nil {
 		return nil, err

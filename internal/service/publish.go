@@ -19,6 +19,7 @@ type Published struct {
 	Compiled   *eval.Ruleset
 	Superseded chan struct{} // closed when a newer one is in force
 	doc        func() flyball.Ruleset
+	remote     *remote // of the environment, whatever its version
 
 	mu     sync.Mutex
 	before *encoded         // the one it superseded, until that is no longer needed for a patch
@@ -132,9 +133,10 @@ func (s *Service) Published(environment string) (*Published, error) {
 func (s *Service) publish(e *encoded) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := &Published{encoded: e, Compiled: e.compiled, Superseded: make(chan struct{}), doc: sync.OnceValue(e.compiled.Document)}
+	p := &Published{encoded: e, Compiled: e.compiled, Superseded: make(chan struct{}), doc: sync.OnceValue(e.compiled.Document), remote: &remote{}}
 	old := s.heads[e.environment]
 	if old != nil {
+		p.remote = old.remote
 		if !old.ID().Before(p.ID()) {
 			return
 		}
@@ -193,6 +195,7 @@ func (s *Service) Follow(ctx context.Context) {
 	wake := s.db.Wake(ctx)
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
+	noted := time.Now()
 	for failing := false; ; {
 		select {
 		case <-ctx.Done():
@@ -202,6 +205,10 @@ func (s *Service) Follow(ctx context.Context) {
 		case <-tick.C:
 		}
 		err := s.Refresh(ctx)
+		if err == nil && time.Since(noted) > remoteKept {
+			noted = time.Now()
+			err = s.keepRemote(ctx)
+		}
 		if err != nil && !failing && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "rulesets not refreshed; the last ones stay in force", "error", err)
 		}

@@ -453,3 +453,33 @@ func TestThePolicyIsObeyedToTheLetter(t *testing.T) {
 		t.Errorf("in an environment that is not protected: %v", err)
 	}
 }
+
+// A gate of a rollout is opened by those who approve changes there, each once.
+func TestAGateWantsApproversAndNobodyElse(t *testing.T) {
+	t.Parallel()
+	h := newShop(t, nil)
+	plan := flyball.RolloutPlan{
+		Flag: fastOf, Environment: "production", Treatment: "on", Control: "off", Steps: []flyball.Step{{PPM: 1, Gates: []flyball.Gate{{Approval: 2}}}, {PPM: 2}},
+	}
+	must[RolloutView](t)(h.s.StartRollout(h.ctx, StartRollout{RolloutPlan: plan, Reason: "a test"}))
+	pass := func(who flyball.ActorID, grants ...flyball.Grant) (RolloutView, error) {
+		p := Principal{Actor: flyball.Actor{ID: who}, Kind: flyball.TokenAPI, Rights: []flyball.Grants{grants}}
+		return h.s.PassGate(WithPrincipal(t.Context(), p), PassGate{RolloutIn: RolloutIn{ID: fastOf, Reason: "looks well"}})
+	}
+	approver := flyball.Grant{Role: flyball.RoleApprover, Environment: "production", Team: "default"}
+	for who, grant := range map[flyball.ActorID]flyball.Grant{
+		"user:ann": approver, "service:ci": approver, "user:viewer": {Role: flyball.RoleViewer}, "user:editor": {Role: flyball.RoleEditor},
+		"user:elsewhere": {Role: flyball.RoleApprover, Environment: "development"}, "user:other": {Role: flyball.RoleApprover, Team: "payments"},
+	} {
+		if _, err := pass(who, grant); flyball.CodeOf(err) != flyball.Forbidden {
+			t.Errorf("%s with %+v: %v", who, grant, err)
+		}
+	}
+	for _, who := range []flyball.ActorID{"user:bob", "user:bob", "user:cat"} {
+		must[RolloutView](t)(pass(who, approver))
+	}
+	r := must[RolloutView](t)(h.s.Rollout(h.ctx, RolloutID{ID: fastOf}))
+	if len(r.Passed) != 2 {
+		t.Errorf("it was passed by %+v", r.Passed)
+	}
+}

@@ -40,12 +40,12 @@ type crowd struct {
 
 // A wish is what the model knows of a request.
 type wish struct {
-	id           string
-	from, to     string
-	proposer     flyball.ActorID
-	behind       flyball.ActorID
-	approved     []flyball.ActorID
-	open, spoilt bool
+	id       string
+	from, to string
+	proposer flyball.ActorID
+	behind   flyball.ActorID
+	approved []flyball.ActorID
+	open     bool
 }
 
 const disputed = "shop.checkout.kind"
@@ -120,7 +120,7 @@ func (c *crowd) hire(who flyball.ActorID, grants flyball.Grants) {
 	c.t.Helper()
 	c.dismiss(who)
 	made := must[NewToken](c.t)(c.s.CreateToken(c.as(c.admin, nil), CreateToken{Kind: flyball.TokenAPI, Name: "x", Actor: who, Grants: grants, Reason: "a test"}))
-	c.people[who] = principalFor(made.Token)
+	c.people[who] = principalFor(made.Token, nil)
 }
 
 func (c *crowd) dismiss(who flyball.ActorID) {
@@ -136,7 +136,7 @@ func (c *crowd) promote(who flyball.ActorID) {
 
 func (c *crowd) hireAgent(who, behind flyball.ActorID) {
 	made := must[NewToken](c.t)(c.s.CreateToken(c.as(c.admin, nil), CreateToken{Kind: flyball.TokenAgent, Name: "x", Actor: who, OnBehalfOf: behind, Reason: "a test"}))
-	p := principalFor(made.Token)
+	p := principalFor(made.Token, nil)
 	p.Rights = []flyball.Grants{{{Role: flyball.RoleEditor}}}
 	c.people[who] = p
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/flyballdev/flyball/internal/service"
 )
 
-// The manners in which every change can be made, as parameters of its query.
+// The manners in which changes can be made, as parameters of their queries.
 const (
 	manDryRun     = "dryRun"
 	manPropose    = "propose"
@@ -29,16 +29,24 @@ const (
 // dryRun and propose.
 var PreviewBy = Manner{manPreviewBy, "with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country"}
 
-// A Manner is one of the ways in which every change can be made.
+// A Manner is one of the ways in which a change can be made.
 type Manner struct{ Name, About string }
 
-// Manners are the ways in which every change can be made, beside simply.
-func Manners() []Manner {
-	return []Manner{
+// Manners are the ways in which a capability can be used, beside simply: none, if
+// it changes nothing. A decision is not proposed, and breaks no glass.
+func (o Operation) Manners() []Manner {
+	all := []Manner{
 		{manDryRun, "change nothing; tell the plan: the difference, who gets something else, and who must approve"},
 		{manPropose, "change nothing; ask those who must approve"},
 		{manBreakGlass, "make the change although others ought to approve it; somebody else must review it afterwards"},
 	}
+	switch {
+	case !o.Changes():
+		return nil
+	case o.Access == service.Approve:
+		return all[:1]
+	}
+	return all
 }
 
 // notes keeps the input of what is proposed or planned, as it will be run again.
@@ -69,31 +77,28 @@ func mannerOf(r *http.Request, o Operation) (*service.Manner, error) {
 		return nil, flyball.Errorf(flyball.Invalid, "the query is malformed: %v", err)
 	}
 	again := &service.Proposal{Operation: o.Name, Secret: o.Secret}
-	ways := map[string]func(){
-		manDryRun:     func() { m.DryRun, m.Keep = true, again },
-		manPropose:    func() { m.Propose = again },
-		manBreakGlass: func() { m.BreakGlass = true },
-	}
 	asked := 0
 	for _, name := range slices.Sorted(maps.Keys(query)) {
-		choose := ways[name]
 		yes, err := strconv.ParseBool(query.Get(name))
 		switch {
 		case name == manPreviewBy && o.Changes() && len(query[name]) == 1: // looked at below
-		case choose == nil || !o.Changes():
-			return nil, flyball.FieldErrorf(strings.ToValidUTF8(name, "\uFFFD"), "is not known in the query; a change takes dryRun, propose, breakGlass or previewBy there")
+		case !slices.ContainsFunc(o.Manners(), func(m Manner) bool { return m.Name == name }):
+			return nil, flyball.FieldErrorf(strings.ToValidUTF8(name, "\uFFFD"), "is not known in the query; a change takes dryRun, propose, breakGlass or previewBy there, and a decision dryRun")
 		case err != nil || len(query[name]) > 1:
 			return nil, flyball.FieldErrorf(name, "%q is neither true nor false", query[name])
-		case yes:
-			asked++
-			choose()
+		case !yes:
+			continue
+		case name == manDryRun:
+			m.DryRun, m.Keep = true, again
+		case name == manPropose:
+			m.Propose = again
+		case name == manBreakGlass:
+			m.BreakGlass = true
 		}
+		asked++
 	}
-	switch {
-	case asked > 1:
+	if asked > 1 {
 		return nil, flyball.FieldErrorf(manDryRun, "choose one of dryRun, propose and breakGlass")
-	case m.Propose != nil && o.Access == service.Approve:
-		return nil, flyball.FieldErrorf(manPropose, "nobody decides by proposing to: decide, or leave it")
 	}
 	if m.PreviewBy = query.Get(manPreviewBy); m.PreviewBy != "" {
 		switch {
@@ -190,10 +195,13 @@ func (s *Server) runAgain(kept func(*http.Request) (service.Proposal, *service.M
 	}
 }
 
-// manners are the parameters of a changing operation in the OpenAPI document.
-func manners() []*huma.Param {
-	var params []*huma.Param
-	for _, m := range Manners() {
+// manners are the parameters of an operation in the OpenAPI document that say in
+// which manner it is used.
+func (o Operation) manners() (params []*huma.Param) {
+	if !o.Changes() {
+		return nil
+	}
+	for _, m := range o.Manners() {
 		params = append(params, &huma.Param{Name: m.Name, In: "query", Description: m.About, Schema: &huma.Schema{Type: huma.TypeBoolean}})
 	}
 	return append(params, &huma.Param{Name: PreviewBy.Name, In: "query", Description: PreviewBy.About, Schema: &huma.Schema{Type: huma.TypeString}})
@@ -219,6 +227,8 @@ func applyEntries() []*huma.Operation {
 	}
 	change := entry("apply_change", applyPath, "changes", "Make a change that was approved; it answers as the capability that was proposed.", "0f3a9c12d4e5", "id", "the change's id")
 	plan := entry("apply_plan", applyPlanPath, "plans", "Make a change that was planned in the last hour, if it is still exactly that one; it answers as the capability that was planned.", "DIGEST", "digest", "the plan's digest")
-	plan.Parameters = append(plan.Parameters, manners()...)
+	if o, err := row("configure_flag"); err == nil { // as any other change
+		plan.Parameters = append(plan.Parameters, o.manners()...)
+	}
 	return []*huma.Operation{change, plan}
 }

@@ -268,6 +268,30 @@ func TestABrokenGlassIsLoudAndReviewedBySomebodyElse(t *testing.T) {
 	}
 }
 
+// Who evaluates remotely, or by flagd, does not tell which flags: from then on each
+// of them counts as used, also by a server that is started anew.
+func TestWhatIsEvaluatedRemotelyIsUsed(t *testing.T) {
+	t.Parallel()
+	for name, ask := range map[string]func(h *house){
+		"one flag":  func(h *house) { h.send("POST", ofrep+"/"+search, h.sdk(), about(user())).want(t, 200) },
+		"all flags": func(h *house) { h.send("POST", ofrep, h.sdk(), about(user())).want(t, 200) },
+		"flagd":     func(h *house) { h.send("GET", "/flagd/v1/flags", h.sdk(), "").want(t, 200) },
+	} {
+		h := furnished(t)
+		wish := in(search).with("default", fields{"variant": "new"})
+		if risk := h.in("dryRun", h.admin, "set_default", wish).read(t, "risk"); risk != "none" {
+			t.Errorf("%s: before, the risk is %v", name, risk)
+		}
+		ask(h)
+		if risk := h.in("dryRun", h.admin, "set_default", wish).read(t, "risk"); risk != "high" {
+			t.Errorf("%s: the risk is %v", name, risk)
+		}
+		if risk := h.in("dryRun", h.admin, "enable_flag", in(search).with("key", fast).with("environment", "development")).read(t, "risk"); risk != "none" {
+			t.Errorf("%s: elsewhere the risk is %v", name, risk)
+		}
+	}
+}
+
 // Whoever asks in a manner is never answered with a fault of ours, whatever the
 // body holds.
 func TestEveryPartOfABodyMayBeAnythingInEveryManner(t *testing.T) {

@@ -65,9 +65,7 @@ func (o Operation) entry() *huma.Operation {
 			}
 		}
 	}
-	if o.Changes() {
-		e.Parameters = append(e.Parameters, manners()...)
-	}
+	e.Parameters = append(e.Parameters, o.manners()...)
 	e.Responses[strconv.Itoa(o.Success())] = jsonResponse("Done", "application/json", answer(o.Out))
 	addProblems(e)
 	return e

@@ -59,9 +59,7 @@ func (p *program) addRow(root *cobra.Command, o api.Operation) {
 		c.RegisterFlagCompletionFunc("environment", p.completeKeys("list_environments", "environments"))
 	}
 	var wait waiting
-	if o.Changes() {
-		addManners(f)
-	}
+	addManners(f, o)
 	if o.Changes() && !o.Still {
 		wait.flags(f)
 	}
@@ -70,7 +68,7 @@ func (p *program) addRow(root *cobra.Command, o api.Operation) {
 		if err != nil {
 			return err
 		}
-		p.manner = mannerOf(f)
+		p.manner = mannerOf(f, o)
 		answer, err := p.call(c.Context(), o, fields)
 		if err != nil {
 			return err

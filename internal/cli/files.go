@@ -43,14 +43,14 @@ func (p *program) applyCommand() *cobra.Command {
 	f := c.Flags()
 	f.StringVarP(&dir, "file", "f", ".", "the folder")
 	f.StringVarP(&reason, "reason", "r", "", "why (required, save for a dry run)")
-	addManners(f)
+	addManners(f, operation("apply"))
 	wait.flags(f)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		files, err := readFiles(dir)
 		if err != nil {
 			return err
 		}
-		p.manner = mannerOf(f)
+		p.manner = mannerOf(f, operation("apply"))
 		if err := inFiles(p.apply(c, files, reason), dir, files); err != nil || p.plans() {
 			return err
 		}

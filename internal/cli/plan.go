@@ -20,17 +20,20 @@ import (
 )
 
 // addManners gives a command the flags of the ways in which a change is made.
-func addManners(f *pflag.FlagSet) {
-	for _, m := range api.Manners() {
+func addManners(f *pflag.FlagSet, o api.Operation) {
+	for _, m := range o.Manners() {
 		f.Bool(kebab(m.Name), false, m.About)
+	}
+	if !o.Changes() {
+		return
 	}
 	f.String(kebab(api.PreviewBy.Name), "", api.PreviewBy.About)
 }
 
 // mannerOf returns the query that says in which way a change is to be made.
-func mannerOf(f *pflag.FlagSet) url.Values {
+func mannerOf(f *pflag.FlagSet, o api.Operation) url.Values {
 	query := url.Values{}
-	for _, m := range api.Manners() {
+	for _, m := range o.Manners() {
 		if yes, err := f.GetBool(kebab(m.Name)); err == nil && yes {
 			query.Set(m.Name, "true")
 		}
@@ -87,10 +90,14 @@ func (p *program) printChanges(answer json.RawMessage) error {
 	}
 	rows := []any{}
 	for _, r := range list.Changes {
+		until := r.ExpiresAt.Format(time.RFC3339)
+		if r.State == flyball.RequestReview {
+			until = ""
+		}
 		rows = append(rows, map[string]any{
 			"id": r.ID, "state": string(r.State), "change": r.Plan.Action + " " + r.Plan.Subject, "risk": p.risk(r.Plan.Risk),
 			"approvals": fmt.Sprintf("%d of %d", len(r.Approvals), r.Plan.Needs.Number), "by": r.Proposer.ID,
-			"until": r.ExpiresAt.Format(time.RFC3339), "reason": r.Reason,
+			"until": until, "reason": r.Reason,
 		})
 	}
 	p.printTable(rows, []string{"id", "state", "change", "risk", "approvals", "by", "until", "reason"})

@@ -155,7 +155,8 @@ func (e *edit) started() *flyball.RolloutPlan {
 func (e *edit) preview(environment string) (flyball.Preview, error) {
 	r := e.rulesets[environment]
 	before, after := r.compiledBefore, r.after.compiled
-	used, err := e.tx.UsedSince(environment, e.at.Add(-usedLately), eval.Changed(before, after))
+	changed := slices.DeleteFunc(eval.Changed(before, after), func(key string) bool { return dark(before.Flag(key), after.Flag(key)) })
+	used, err := e.tx.UsedSince(environment, e.at.Add(-usedLately), changed)
 	if err != nil {
 		return flyball.Preview{}, err
 	}
@@ -172,6 +173,16 @@ func (e *edit) preview(environment string) (flyball.Preview, error) {
 		environment: environment, before: before, after: after, flags: used, edited: e.editedFlags(), sample: sample, at: e.at, by: e.manner.PreviewBy,
 	}
 	return b.preview(), nil
+}
+
+// dark says that a flag is new and serves its safe variant to everybody: to those
+// who ask for it already, that is what they make do with.
+func dark(before, after *flyball.RulesetFlag) bool {
+	if before != nil || after == nil {
+		return false
+	}
+	variant, ok := only(after)
+	return ok && variant == after.SafeVariant
 }
 
 // editedFlags names the flags that were edited themselves.

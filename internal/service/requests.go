@@ -34,7 +34,7 @@ func (s *Service) propose(ctx context.Context, p Principal, c changeOf, m *Manne
 		return err
 	}
 	_, err = s.change(WithManner(ctx, usual), changeOf{
-		access: c.access, action: "change.propose", subject: r.ID, flag: c.flag, reason: c.reason,
+		access: c.access, action: "change.propose", subject: plan.Subject, flag: c.flag, reason: c.reason,
 		apply: func(e *edit) error {
 			policy, err := policyOf(e.tx)
 			if err != nil {
@@ -48,8 +48,8 @@ func (s *Service) propose(ctx context.Context, p Principal, c changeOf, m *Manne
 				return flyball.Errorf(flyball.Conflict, "%s has %d open changes, and no more are kept: take some back (flyball change reject)", p.ID, n)
 			}
 			r.CreatedAt, r.ExpiresAt = e.at, e.at.Add(policy.TTL.Std())
-			told := map[string]any{"operation": r.Operation, "action": plan.Action, "subject": plan.Subject, "digest": plan.Digest, "risk": plan.Risk, "needs": plan.Needs, "difference": plan.Difference}
-			if _, err := e.record("change", r.ID, "", nil, told); err != nil {
+			told := map[string]any{"operation": r.Operation, "action": plan.Action, "digest": plan.Digest, "risk": plan.Risk, "needs": plan.Needs, "difference": plan.Difference}
+			if _, err := e.record("change", r.ID, placeOf(plan), nil, told); err != nil {
 				return err
 			}
 			return e.tx.InsertChangeRequest(r)
@@ -325,7 +325,7 @@ func (s *Service) decide(ctx context.Context, action string, in DecideChange, st
 		return about, err
 	}
 	_, err = s.change(ctx, changeOf{
-		access: Approve, action: action, subject: in.ID, flag: about.Flag, reason: in.Reason,
+		access: Approve, action: action, subject: about.Plan.Subject, flag: about.Flag, reason: in.Reason,
 		apply: func(e *edit) error {
 			r, err := e.requestIn(in.ID, state)
 			if err != nil {
@@ -338,7 +338,7 @@ func (s *Service) decide(ctx context.Context, action string, in DecideChange, st
 			if err := alter(e, &r.ChangeRequest); err != nil {
 				return err
 			}
-			if changed, err := e.record("change", in.ID, "", brieflyOf(before), brieflyOf(r.ChangeRequest)); err != nil || !changed {
+			if changed, err := e.record("change", in.ID, placeOf(r.Plan), brieflyOf(before), brieflyOf(r.ChangeRequest)); err != nil || !changed {
 				return err
 			}
 			return e.tx.UpdateChangeRequest(r)
@@ -350,10 +350,20 @@ func (s *Service) decide(ctx context.Context, action string, in DecideChange, st
 	return s.Change(ctx, ChangeID{ID: in.ID})
 }
 
+// placeOf names the environment that a plan alters, if there is but one.
+func placeOf(p flyball.Plan) string {
+	for env := range p.Versions {
+		if len(p.Versions) == 1 {
+			return env
+		}
+	}
+	return ""
+}
+
 // brieflyOf is what the audit log keeps of a decision; the plan stands in the
 // entry of the proposal, and of the change itself.
 func brieflyOf(r flyball.ChangeRequest) any {
-	return map[string]any{"state": r.State, "approvals": r.Approvals, "rejectedBy": r.RejectedBy, "action": r.Plan.Action, "subject": r.Plan.Subject, "digest": r.Plan.Digest}
+	return map[string]any{"state": r.State, "approvals": r.Approvals, "rejectedBy": r.RejectedBy, "action": r.Plan.Action, "digest": r.Plan.Digest}
 }
 
 func orElse(s, otherwise string) string {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -74,7 +75,9 @@ func application(t *testing.T, url, sdk string) *provider.Provider {
 	return p
 }
 
-// looks tells how often a server has answered requests that await a rollout.
+var answeredAwait = regexp.MustCompile(`_count\{route="/api/v1/rollouts/\{id\}/await"\} [1-9]`)
+
+// looks tells whether a server has answered a request that awaits a rollout.
 func (p *process) looks() bool {
 	resp, err := http.Get(p.url + "/metrics")
 	if err != nil {
@@ -82,7 +85,7 @@ func (p *process) looks() bool {
 	}
 	defer resp.Body.Close()
 	text, _ := io.ReadAll(resp.Body)
-	return bytes.Contains(text, []byte(`{route="/api/v1/rollouts/{id}/await"`))
+	return answeredAwait.Match(text)
 }
 
 // The server is killed while somebody waits for a rollout, and comes back; the

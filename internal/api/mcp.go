@@ -70,6 +70,7 @@ func (s *Server) mcp() http.HandlerFunc {
 	server := NewMCP(s.within, s.drain)
 	h := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, &mcp.StreamableHTTPOptions{
 		Stateless: true, MaxRequestBodyBytes: limitMCP, PropagateRequestCancellation: true,
+		DisableLocalhostProtection: true, // a page that reaches us under another name has no token; a proxy on this machine has one
 	})
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := readBody(w, r, limitMCP)

@@ -145,6 +145,28 @@ func TestToolsTakeTheTokensThatManageAndNoOthers(t *testing.T) {
 	})
 }
 
+// A proxy on the same machine passes the name on by which it was called.
+func TestToolsAreReachedThroughAProxy(t *testing.T) {
+	t.Parallel()
+	h := furnished(t)
+	r, err := http.NewRequestWithContext(t.Context(), "POST", h.url+"/mcp", strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Host = "flyball.example.com"
+	r.Header.Set("Authorization", "Bearer "+h.agent())
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Accept", "application/json, text/event-stream")
+	resp, err := h.client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, _ := io.ReadAll(resp.Body); resp.StatusCode != 200 || !strings.Contains(string(body), "find_flags") {
+		t.Errorf("%d: %s", resp.StatusCode, body)
+	}
+}
+
 // Every tool does what it says, over HTTP.
 func TestToolsDoWhatTheySay(t *testing.T) {
 	t.Parallel()

@@ -84,15 +84,16 @@ func apart(a, b []string) int {
 // change of a flag itself: what a split or a rollout moves, and everybody where a
 // condition or a plain serve decides.
 func structural(before, after *flyball.RulesetFlag) float64 {
-	if before == nil || after == nil || len(revalued(before, after)) > 0 {
+	if before == nil || after == nil {
 		return 1
 	}
+	changed := revalued(before, after)
 	if was, ok := only(before); ok {
-		if is, ok := only(after); ok && was == is {
+		if is, ok := only(after); ok && was == is && !changed[is] {
 			return 0
 		}
 	}
-	if !sameGates(before, after) {
+	if len(changed) > 0 || !sameGates(before, after) {
 		return 1
 	}
 	most := moved(before.Default, after.Default)

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/flyballdev/flyball"
+	"github.com/flyballdev/flyball/eval"
 )
 
 // retreats says that the change only puts users back on what they had: every
@@ -30,7 +31,32 @@ func (e *edit) retreats() bool {
 			return false
 		}
 	}
-	return true
+	return e.change.action == "flag.kill" || !e.raisesOthers()
+}
+
+// raisesOthers says that a flag may rise that waits for one that was edited to be
+// lowered, or that serves something else than its safe variant without it. A kill
+// asks nobody all the same.
+func (e *edit) raisesOthers() bool {
+	edited := e.editedFlags()
+	for _, env := range e.altered() {
+		before, after := e.rulesets[env].compiledBefore, e.rulesets[env].after.compiled
+		for _, key := range eval.Changed(before, after) {
+			f := after.Flag(key)
+			if f == nil || slices.Contains(edited, key) {
+				continue
+			}
+			if f.OffVariant != f.SafeVariant {
+				return true
+			}
+			for _, q := range f.Prerequisites {
+				if needed := after.Flag(q.Flag); needed == nil || q.Variant == needed.SafeVariant || q.Variant == needed.OffVariant {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // withdraws says that an edit ends a rollout, or stops its rise; what that does

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/flyballdev/flyball"
@@ -61,7 +59,7 @@ func TestEvilAgentTriesEveryRoute(t *testing.T) {
 	e := theWorst(t)
 	uses := useCases(e.house)
 	e.before = e.installation()
-	var golden strings.Builder
+	var told strings.Builder
 	last := func(o api.Operation) bool { return o.Name == "archive_flag" || o.Name == "kill_flag" } // what ends a flag
 	all := slices.DeleteFunc(slices.Clone(api.Operations()), func(o api.Operation) bool { return o.Waits || last(o) })
 	for _, o := range append(all, slices.DeleteFunc(slices.Clone(api.Operations()), func(o api.Operation) bool { return !last(o) })...) {
@@ -96,7 +94,7 @@ func TestEvilAgentTriesEveryRoute(t *testing.T) {
 				}
 			}
 		}
-		fmt.Fprintf(&golden, "%-20s %v\n", o.Name, slices.Sorted(maps.Keys(statuses)))
+		fmt.Fprintf(&told, "%-20s %v\n", o.Name, slices.Sorted(maps.Keys(statuses)))
 	}
 	for _, d := range []struct{ method, path, body string }{
 		{"POST", "/api/v1/changes/" + e.change + "/apply", "{}"}, {"POST", "/api/v1/changes/" + e.change + "/apply?breakGlass=true", "{}"},
@@ -108,19 +106,7 @@ func TestEvilAgentTriesEveryRoute(t *testing.T) {
 		}
 	}
 	e.contained()
-	const file = "testdata/agent.txt"
-	if *rewrite {
-		if err := os.WriteFile(file, []byte(golden.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(golden.String(), "\n")); d != "" {
-		t.Errorf("what an agent can do differs from %s; if it is meant, run with -rewrite:\n%s", file, d)
-	}
+	golden(t, "testdata/agent.txt", told.String())
 }
 
 // own makes an input one about the agent's own flag, as wide as it can be.

@@ -45,6 +45,7 @@ type house struct {
 	risen    string   // a rollout at its second step, once there is one
 	ends     []func() // in the order in which they began
 
+	noted      func(environment string, flags []string)
 	complaints complaints
 }
 
@@ -117,7 +118,7 @@ func open(t testing.TB, options ...option) *house {
 	h.receiver.Running, h.receiver.Exposed, h.receiver.Committed = h.service.RolloutRuns, h.service.Exposed, runner.Wake
 	tally := ingest.NewTally(db)
 	tally.Fail = func(err error) { log.Error("usage not written", "error", err) }
-	h.receiver.Heard = tally.Hear
+	h.receiver.Heard, h.noted = tally.Hear, tally.Note
 	h.run(tally.Run)
 	if !set.deaf {
 		h.listen()
@@ -144,7 +145,7 @@ func (h *house) serve(log *slog.Logger, set settings) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.api = api.New(api.Options{Service: h.service, Receiver: h.receiver, Log: log, OIDC: set.oidc})
+	h.api = api.New(api.Options{Service: h.service, Receiver: h.receiver, Log: log, OIDC: set.oidc, Evaluated: h.noted})
 	if set.server != nil {
 		set.server(h.api)
 	}

@@ -155,7 +155,7 @@ func replayed(t testing.TB, database string, people ...population) *previewed {
 	}
 	sampler := ingest.NewSampler(db, seal)
 	sampler.Fail = func(err error) { t.Error(err) }
-	s, err := service.New(t.Context(), db, service.Options{Sample: sample(sampler)})
+	s, err := service.New(t.Context(), db, service.Options{Sample: sample(ingest.NewSampler(db, seal))}) // another server, as it were
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,9 +203,32 @@ func (w *previewed) tell(sampler *ingest.Sampler) {
 			}
 		}
 	}
-	cancel()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for late := time.After(2 * time.Minute); !w.heard(sampler); {
+		select {
+		case <-tick.C:
+		case <-late:
+			w.t.Fatal("the sampler has not written what it heard")
+		}
+	}
+	cancel() // and it writes the rest
 	<-done
 	<-done
+}
+
+// heard says whether about all users are known.
+func (w *previewed) heard(sampler *ingest.Sampler) bool {
+	for _, p := range w.people {
+		s, err := sampler.Sample(w.ctx, p.environment)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if s.Users.High < float64(len(p.latest)) {
+			return false
+		}
+	}
+	return true
 }
 
 // furnish makes flags that programs use, and segments.

@@ -22,6 +22,7 @@ import (
 // Limits of a Sampler.
 const (
 	sampleEvery   = 2 * time.Second
+	sampleLast    = 8 * time.Second    // within which all is written at the end
 	sampleSize    = 2_000              // contexts kept of an environment
 	sampleMemory  = 7 * 24 * time.Hour // for which a unit counts as seen lately
 	sampleHalf    = 84 * time.Hour     // within which a context loses half of its weight
@@ -135,7 +136,7 @@ func (s *Sampler) Run(ctx context.Context) {
 			for len(s.heard) > 0 {
 				s.told(s.add(<-s.heard, time.Now()))
 			}
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), sampleEvery)
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), sampleLast)
 			defer cancel()
 			s.told(s.write(last, time.Now()))
 			return

@@ -78,7 +78,7 @@ type Freezing struct {
 // own transaction, so that a freeze holds for every change that begins after it,
 // on every node.
 func (e *edit) thawed() error {
-	f, err := frozen(e.tx)
+	f, err := freezing(e.tx)
 	if err != nil || f == nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (e *edit) thawed() error {
 		With("limit", "frozen").With("asked", e.change.action).With("allowed", "reading and dry runs").With("how", "wait, or ask a person: flyball agents unfreeze")
 }
 
-func frozen(tx *store.Tx) (*Freezing, error) {
+func freezing(tx *store.Tx) (*Freezing, error) {
 	text, found, err := tx.Setting(settingFrozen)
 	if err != nil || !found || text == "" {
 		return nil, err
@@ -117,7 +117,7 @@ type Agent struct {
 func (s *Service) ListAgents(ctx context.Context, _ None) (Agents, error) {
 	out := Agents{Agents: []Agent{}}
 	err := s.db.View(ctx, func(tx *store.Tx) (err error) {
-		if out.Frozen, err = frozen(tx); err != nil {
+		if out.Frozen, err = freezing(tx); err != nil {
 			return err
 		}
 		tokens, err := tx.Tokens()
@@ -158,7 +158,7 @@ func (s *Service) setFreeze(ctx context.Context, action, reason string, freeze b
 	_, err := s.change(ctx, changeOf{
 		access: Admin, action: action, subject: "agents", reason: reason,
 		apply: func(e *edit) error {
-			old, err := frozen(e.tx)
+			old, err := freezing(e.tx)
 			if err != nil {
 				return err
 			}

@@ -87,13 +87,13 @@ func structural(before, after *flyball.RulesetFlag) float64 {
 	if before == nil || after == nil {
 		return 1
 	}
-	values := revalued(before, after)
+	changed := revalued(before, after)
 	if was, ok := only(before); ok {
-		if is, ok := only(after); ok && was == is && !values[is] {
-			return 0 // whatever other variants are
+		if is, ok := only(after); ok && was == is && !changed[is] {
+			return 0
 		}
 	}
-	if len(values) > 0 || !sameGates(before, after) {
+	if len(changed) > 0 || !sameGates(before, after) {
 		return 1
 	}
 	most := moved(before.Default, after.Default)

@@ -81,6 +81,8 @@ var fleeting = map[string][]string{
 	"rollout":  {"id", "startedBy", "startedAt", "steppedAt", "steppedIn", "since", "endedAt", "leaseUntil", "revision", "passed.by", "passed.at"},
 	"token":    {"id", "createdBy", "createdAt", "expiresAt", "revokedAt"},
 	"delivery": {"due", "queued", "at"},
+	"user":     {"createdAt"},
+	"link":     {"expiresAt"},
 }
 
 // renewed are the fields of nouns that change without anybody's doing.

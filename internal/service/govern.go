@@ -61,8 +61,8 @@ func judge(p *flyball.Plan, policy flyball.Policy, protected []string, now time.
 		p.Refused = fmt.Sprintf("a change of %s risk goes out by a rollout with guardrails only (flyball rollout start)", p.Risk)
 	}
 	for _, env := range protected {
-		if f, frozen := policy.Frozen(env, now); frozen && p.Risk != flyball.RiskNone {
-			p.Refused = fmt.Sprintf("%s is frozen until %s: %s", env, f.To.Format("2006-01-02 15:04 MST"), f.Reason)
+		if why := frozen(policy, env, now); why != "" && p.Risk != flyball.RiskNone {
+			p.Refused = why
 		}
 	}
 }

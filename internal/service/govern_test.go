@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/flyballdev/flyball"
+	"github.com/flyballdev/flyball/internal/rollout"
 	"github.com/flyballdev/flyball/internal/store"
 )
 
@@ -427,6 +428,15 @@ func TestAFreezeHoldsRaisesAndNothingElse(t *testing.T) {
 	}
 	if err := small(WithManner(h.ctx, &Manner{BreakGlass: true})); err != nil {
 		t.Error(err)
+	}
+	if err := h.serve(fastOf, flyball.Serve{Variant: "off"})(h.ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.start(true, 2, 3)(WithManner(h.ctx, &Manner{BreakGlass: true})); err != nil {
+		t.Fatal(err)
+	}
+	if s := must[rollout.Situation](t)(h.s.Situation(t.Context(), must[RolloutView](t)(h.s.Rollout(h.ctx, RolloutID{ID: fastOf})).ID)); !strings.Contains(s.Frozen, "the holidays") {
+		t.Errorf("a rollout may rise: %q", s.Frozen)
 	}
 }
 

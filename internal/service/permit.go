@@ -17,7 +17,7 @@ type concern struct {
 // each environment whose ruleset it alters and for the team that owns what is
 // edited, before and after.
 func (e *edit) permitted() error {
-	if e.principal.automatic() {
+	if e.principal.automatic() || e.change.action == "rollout.pass" && e.principal.Kind != flyball.TokenAgent { // a gate says itself which people open it
 		return nil
 	}
 	concerns, err := e.concerns()

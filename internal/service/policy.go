@@ -3,6 +3,8 @@ package service
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"time"
 
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/store"
@@ -20,6 +22,25 @@ func policyOf(tx *store.Tx) (flyball.Policy, error) {
 	var y flyball.Policy
 	err = json.Unmarshal([]byte(text), &y)
 	return y, err
+}
+
+// frozen says that a policy lets nothing be raised in an environment, and why.
+func frozen(y flyball.Policy, environment string, now time.Time) string {
+	f, is := y.Frozen(environment, now)
+	if !is {
+		return ""
+	}
+	return fmt.Sprintf("%s is frozen until %s: %s", environment, f.To.Format("2006-01-02 15:04 MST"), f.Reason)
+}
+
+// frozenIn is frozen, for a protected environment and the policy in force.
+func frozenIn(tx *store.Tx, environment string, now time.Time) (string, error) {
+	env, err := tx.Environment(environment)
+	if err != nil || !env.Protected {
+		return "", err
+	}
+	y, err := policyOf(tx)
+	return frozen(y, environment, now), err
 }
 
 // Policy returns what changes need in protected environments.

@@ -10,16 +10,13 @@ import (
 
 // retreats says that the change only puts users back on what they had: every
 // flag that it edits serves its safe variant to more, or its rollout's control,
-// and nothing else to anyone. Nor may it put another flag on, which needs that one
-// of these is off; save that a kill, and the end of a rollout, never wait.
+// and nothing else to anyone.
 func (e *edit) retreats() bool {
 	if len(e.edits) == 0 {
 		return false
 	}
-	stopped, configured := map[string]bool{}, []string{}
 	for _, edit := range e.edits {
-		if flag, ok := withdraws(edit); ok {
-			stopped[flag] = true
+		if edit.Noun == "rollout" && withdraws(edit) {
 			continue
 		}
 		if edit.Noun != "config" || edit.Before == nil || edit.After == nil {
@@ -33,28 +30,27 @@ func (e *edit) retreats() bool {
 		if err != nil || !lowers(f.Flag, before, after) {
 			return false
 		}
-		if configured = append(configured, edit.Key); after.Killed != nil {
-			stopped[edit.Key] = true
-		}
 	}
-	if !slices.ContainsFunc(configured, func(key string) bool { return !stopped[key] }) {
-		return true
-	}
-	return !e.raisesDependants()
+	return e.change.action == "flag.kill" || !e.raisesOthers()
 }
 
-// raisesDependants says that a flag may be put on by a change that only lowers
-// what it edits: it needs that another serves its safe variant, or serves
-// something else than its own when what it needs is not met.
-func (e *edit) raisesDependants() bool {
+// raisesOthers says that a flag may rise that waits for one that was edited to be
+// lowered, or that serves something else than its safe variant without it. A kill
+// asks nobody all the same.
+func (e *edit) raisesOthers() bool {
+	edited := e.editedFlags()
 	for _, env := range e.altered() {
-		r := e.rulesets[env]
-		changed := eval.Changed(r.compiledBefore, r.after.compiled)
-		for _, key := range changed {
-			f := r.after.compiled.Flag(key)
-			for _, p := range f.Prerequisites {
-				needed := r.after.compiled.Flag(p.Flag)
-				if slices.Contains(changed, p.Flag) && (p.Variant == needed.SafeVariant || f.OffVariant != f.SafeVariant) {
+		before, after := e.rulesets[env].compiledBefore, e.rulesets[env].after.compiled
+		for _, key := range eval.Changed(before, after) {
+			f := after.Flag(key)
+			if f == nil || slices.Contains(edited, key) {
+				continue
+			}
+			if f.OffVariant != f.SafeVariant {
+				return true
+			}
+			for _, q := range f.Prerequisites {
+				if needed := after.Flag(q.Flag); needed == nil || q.Variant == needed.SafeVariant || q.Variant == needed.OffVariant {
 					return true
 				}
 			}
@@ -63,15 +59,15 @@ func (e *edit) raisesDependants() bool {
 	return false
 }
 
-// withdraws says that an edit ends a rollout, or stops its rise, and of which
-// flag; what that does to users stands in the configuration beside it.
-func withdraws(edit flyball.Edit) (flag string, ok bool) {
+// withdraws says that an edit ends a rollout, or stops its rise; what that does
+// to users stands in the configuration beside it.
+func withdraws(edit flyball.Edit) bool {
 	var before, after flyball.Rollout
-	if edit.Noun != "rollout" || json.Unmarshal(edit.Before, &before) != nil || json.Unmarshal(edit.After, &after) != nil {
-		return "", false
+	if json.Unmarshal(edit.Before, &before) != nil || json.Unmarshal(edit.After, &after) != nil {
+		return false
 	}
 	ended := !after.State.Live() && after.State != flyball.RolloutCompleted
-	return after.Flag, ended || after.State == flyball.RolloutPaused && after.At <= before.At
+	return ended || after.State == flyball.RolloutPaused && after.At <= before.At
 }
 
 // lowers says that a configuration differs from another only in that it serves

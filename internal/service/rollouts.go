@@ -510,9 +510,11 @@ func (s *Service) Situation(ctx context.Context, id string) (out rollout.Situati
 			out.Metrics[key] = m.Metric
 		}
 		head, err := s.Published(r.Environment)
-		if err == nil {
-			out.Fleet.Head = head.ID()
+		if err != nil {
+			return err
 		}
+		out.Fleet.Head = head.ID()
+		out.Frozen, err = frozenIn(tx, r.Environment, now())
 		return err
 	})
 	return out, err

@@ -73,6 +73,7 @@ func doors(h *house) (all []door) {
 	return append(all,
 		door{"ruleset", "GET", "/sdk/v1/ruleset", ""},
 		door{"stream", "GET", "/sdk/v1/stream", ""},
+		door{"events", "GET", "/api/v1/events", ""},
 		door{"flagd", "GET", "/flagd/v1/flags", ""},
 		door{"telemetry", "POST", "/sdk/v1/telemetry", "{}"},
 		door{"ofrep bulk", "POST", "/ofrep/v1/evaluate/flags", ""},

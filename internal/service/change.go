@@ -79,6 +79,7 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 		}
 	}
 	gathered(ctx, out.Versions)
+	s.heardOf(e.entry)
 	if s.changed != nil && len(e.log) > 0 {
 		s.changed()
 	}
@@ -101,6 +102,7 @@ type edit struct {
 	at        time.Time
 	change    changeOf
 	edits     []flyball.Edit
+	entry     int64 // the last one that was written to the audit log
 	log       []store.LogEntry
 	rulesets  map[string]*rulesetEdit // by environment, those that may change
 }
@@ -296,7 +298,11 @@ func (e *edit) audit(environment string, r *rulesetEdit) error {
 		}
 		entry.Evidence = body
 	}
-	return e.tx.AppendAudit(&entry)
+	if err := e.tx.AppendAudit(&entry); err != nil {
+		return err
+	}
+	e.entry = entry.Seq
+	return nil
 }
 
 // environments names those that the edits are about.

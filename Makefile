@@ -16,10 +16,24 @@ UNDISTURBED := ./eval ./provider ./internal/stats ./internal/ingest
 # examples in other languages.
 NODE_TESTS := dashboard internal/api/testdata/ofrep docs/examples
 
-.PHONY: build demo test check deps bench bench-eval bench-server bench-stream bench-judge pictures nightly fuzz fmt clean
+.PHONY: build schema screenshots demo test check deps bench bench-eval bench-server bench-stream bench-judge pictures nightly fuzz fmt clean
 
-build: ## one static binary
+build: dashboard/dist/index.html ## one static binary
 	$(GO) build -o $(BIN) ./cmd/flyball
+
+# The dashboard, built from its lock file when its sources are newer.
+dashboard/dist/index.html: dashboard/node_modules/.package-lock.json dashboard/index.html dashboard/vite.config.ts $(shell find dashboard/src dashboard/public -type f)
+	cd dashboard && npm run --silent build && touch dist/index.html
+
+dashboard/node_modules/.package-lock.json: dashboard/package.json dashboard/package-lock.json
+	cd dashboard && npm ci --ignore-scripts --no-audit --no-fund --silent && touch node_modules/.package-lock.json
+
+schema: ## the dashboard's types, of the API's document
+	$(GO) run ./cmd/flyball openapi > dashboard/openapi.json
+	cd dashboard && npm run --silent schema; rm -f openapi.json
+
+screenshots: build ## a picture of each page, in docs/images
+	cd dashboard && npm run --silent screenshots
 
 demo: build ## the whole loop in half a minute: make demo ARGS='--exit --output json'
 	@exec $(BIN) demo $(ARGS)
@@ -72,4 +86,4 @@ fmt:
 	gofmt -w $$(git ls-files '*.go')
 
 clean:
-	rm -rf bin
+	rm -rf bin dashboard/dist/*

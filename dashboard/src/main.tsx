@@ -24,7 +24,7 @@ const nonce = document.querySelector<HTMLMetaElement>("meta[property=csp-nonce]"
 setNonce(nonce);
 
 const theme = createTheme({
-  primaryColor: "indigo", defaultRadius: "sm", cursorType: "pointer",
+  primaryColor: "indigo", primaryShade: 9, defaultRadius: "sm", cursorType: "pointer",
   fontFamily: 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif',
   fontFamilyMonospace: 'ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace',
   fontSizes: { xs: "12px", sm: "13px", md: "14px", lg: "16px", xl: "18px" },
@@ -64,7 +64,7 @@ function App() {
 createRoot(document.getElementById("root")!).render(
   <MantineProvider theme={theme} defaultColorScheme="auto" colorSchemeManager={localStorageColorSchemeManager({ key: "flyball.colours" })} getStyleNonce={() => nonce}>
     <QueryClientProvider client={client}>
-      <Notifications position="bottom-right" limit={4} />
+      <Notifications position="bottom-left" limit={4} />
       <App />
     </QueryClientProvider>
   </MantineProvider>,

@@ -71,7 +71,7 @@ export function Targeting({ of, environment, config }: { of: Flag; environment: 
           </div>
           <Prerequisites of={of} draft={draft} set={set} />
         </Card>
-        <Card title="Rules" actions={<Button variant="default" leftSection={<Icon name="plus" size={13} />} onClick={() => { const r = newRule(draft.rules ?? [], variants[0]); fresh.current.add(r.id); set({ rules: [...(draft.rules ?? []), r] }); }}>Add a rule</Button>}>
+        <Card title="Rules" actions={<Button variant="default" leftSection={<Icon name="plus" size={13} />} onClick={() => { const r = newRule(draft.rules ?? [], variants.find((v) => v !== draft.default.variant) ?? variants[0]); fresh.current.add(r.id); set({ rules: [...(draft.rules ?? []), r] }); }}>Add a rule</Button>}>
           <p className="small soft" style={{ marginTop: 0 }}>In order; the first that matches wins.</p>
           {(draft.rules?.length ?? 0) === 0
             ? <Empty title="No rules">Everybody gets the default. A rule gives some people something else: staff, a country, ten percent for an hour.</Empty>

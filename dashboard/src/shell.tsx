@@ -34,7 +34,7 @@ export function Shell() {
   useEffect(() => menu.close(), [location.href]); // eslint-disable-line
   useKeys(keys.open);
   return (
-    <AppShell header={{ height: 48 }} navbar={{ width: 224, breakpoint: 761, collapsed: { mobile: !open } }} padding={0}>
+    <AppShell header={{ height: 48 }} navbar={{ width: 236, breakpoint: 761, collapsed: { mobile: !open } }} padding={0}>
       <AppShell.Header>
         <a className="skip" href="#main" onClick={(e) => { e.preventDefault(); document.getElementById("main")?.focus(); }}>Skip to the page</a>
         <div className="line" style={{ height: "100%", padding: "0 14px", flexWrap: "nowrap" }}>

@@ -264,20 +264,25 @@ const pages = [
   "/rollouts", "/rollouts/new?flag=shop.checkout.fast", "/rollouts/shop.harm.shown", "/approvals", "/audit", "/fleet", "/segments", "/segments?edit=%2B", "/metrics", "/metrics?edit=%2B", "/tokens", "/tokens?edit=%2B", "/webhooks", "/webhooks?edit=%2B", "/settings", "/nowhere",
 ];
 
+// On a phone those are looked at again whose parts stand otherwise there.
+const phone = ["/", "/flags", "/flags/shop.rules.order", "/rollouts/shop.harm.shown", "/tokens?edit=%2B"];
+
 for (const [look, options] of Object.entries({ light: {}, dark: { colorScheme: "dark" }, phone: { viewport: { width: 390, height: 844 } } })) {
-  test(`axe finds nothing serious on any page, ${look}`, async (t) => {
+  test(`axe finds nothing serious on any page, and nothing is too wide, ${look}`, async (t) => {
     const page = await signed(t, "/", { reducedMotion: "reduce", ...options });
     for (const at of pages) {
       await page.goto(`${place.url}/#${at}`);
       await page.waitForFunction((hash) => location.hash === hash, `#${at}`);
       await page.locator("#main .card, #main .flags, #main .empty").first().waitFor();
       if (at.includes("edit=")) await page.getByRole("dialog").waitFor();
+      if (look === "phone") {
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+        assert.ok(wide <= 0, `${at} is ${wide} pixels wider than a phone`);
+        if (!phone.includes(at)) continue;
+      }
       const { violations } = await new AxeBuilder({ page }).setLegacyMode(true).analyze();
       const grave = violations.filter((v) => ["serious", "critical"].includes(v.impact));
       assert.deepEqual(grave.map((v) => `${v.id}: ${v.nodes[0].html} ${v.nodes[0].failureSummary}`), [], at);
-      if (look !== "phone") continue;
-      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-      assert.ok(wide <= 0, `${at} is ${wide} pixels wider than a phone`);
     }
   });
 }

@@ -58,6 +58,18 @@ async function furnish({ call }) {
   await call("POST", "/api/v1/webhooks", { key: "payments-alerts", kind: "generic", url: "https://hooks.example.com/flyball", secret: "a secret of the stage", flags: ["payments.*"], enabled: false, reason });
 }
 
+// struck looks on while the bad feature climbs until it is taken back.
+async function struck(place) {
+  const made = await place.call("POST", "/api/v1/rollouts", { flag: "shop.search.new-ranking", environment: "production", treatment: "on", control: "off", steps: [{ ppm: 20_000, hold: "20s" }, { ppm: 200_000, hold: "20s" }, { ppm: 500_000, hold: "20s" }, { ppm: 1_000_000, hold: "20s" }], guardrails: [{ metric: "shop.search.errors", margin: { relative: 0.05 } }], onUnsure: { after: "20s", then: "advance" }, reason: "a better order of results" });
+  const { page, context, go } = await open(browser, place, { viewport: { width: 1280, height: 860 } });
+  await go(`/rollouts/${made.id}`);
+  await page.getByText("Taken back from everybody").waitFor({ timeout: 120_000 });
+  await page.getByText("rollout.abort").waitFor();
+  await page.waitForTimeout(1500);
+  await page.screenshot({ path: `${folder}/rollout-struck-light.png`, fullPage: true });
+  await context.close();
+}
+
 const place = await demo();
 const browser = await launch();
 await mkdir(folder, { recursive: true });
@@ -66,18 +78,20 @@ try {
   const rollouts = (await place.call("GET", "/api/v1/rollouts")).rollouts;
   const good = rollouts.find((r) => r.flag === "shop.checkout.retry-payments"), bad = rollouts.find((r) => r.flag === "shop.search.new-ranking");
   const flag = "payments.checkout.new-flow";
+  if (wanted.length === 0 || wanted.includes("rollout-struck")) await struck(place);
   // One that stands still at a step, with the shop's live traffic.
-  await place.call("POST", "/api/v1/environments/production/flags/shop.search.new-ranking/resume", { reason: "again" }).catch(() => undefined);
   const live = await place.call("POST", "/api/v1/rollouts", { flag: "shop.search.new-ranking", environment: "production", treatment: "on", control: "off", steps: [{ ppm: 20_000, hold: "30m" }, { ppm: 200_000, hold: "1h" }, { ppm: 500_000, hold: "4h", gates: [{ approval: 1 }] }, { ppm: 1_000_000, hold: "24h" }], guardrails: [{ metric: "shop.search.errors", margin: { relative: 0.05 } }], reason: "the backend has more room now" }).catch((e) => console.error(String(e)));
   const pages = {
     home: ["/"], flags: ["/flags"], flag: [`/flags/${flag}`], "flag-rule": [`/flags/${flag}`, async (p) => { await p.getByRole("button", { name: "Edit rule canada-tenth" }).click(); }],
     "flag-try": [`/flags/${flag}?tab=try&context=${encodeURIComponent('{"targetingKey":"user-12","country":"CA"}')}`], "flag-history": [`/flags/${flag}?tab=history`, async (p) => { await p.getByRole("button", { name: /What entry/ }).first().click(); }],
     "flag-definition": [`/flags/${flag}?tab=details`], "flag-kill": [`/flags/${flag}`, async (p) => { await p.getByRole("button", { name: "Kill in production" }).click(); await p.getByRole("button", { name: "Kill now" }).waitFor(); }],
-    "new-flag": ["/flags/new"], rollouts: ["/rollouts"], "rollout-live": [`/rollouts/${live?.id ?? good.id}`, async (p) => { await p.waitForTimeout(12_000); }], "rollout-aborted": [`/rollouts/${bad.id}`], "new-rollout": [`/rollouts/new?flag=${flag}&environment=production`],
+    "new-flag": ["/flags/new"], rollouts: ["/rollouts"], "rollout-live": [`/rollouts/${live?.id ?? good.id}`, async (p) => { await p.waitForTimeout(12_000); }], "rollout-aborted": [`/rollouts/${bad.id}`], "new-rollout": [`/rollouts/new?flag=${flag}&environment=production`, async (p) => { await p.getByRole("button", { name: "Add a guardrail" }).click(); }],
     approvals: ["/approvals"], audit: ["/audit"], fleet: ["/fleet"], segments: ["/segments"], segment: ["/segments?edit=staff"], metrics: ["/metrics"], metric: ["/metrics?edit=%2B"], tokens: ["/tokens"], webhooks: ["/webhooks"], settings: ["/settings"],
-    palette: ["/", async (p) => { await p.keyboard.press("Control+k"); await p.getByPlaceholder("Flags, rollouts, pages").fill("pay"); }], keys: ["/", async (p) => { await p.keyboard.press("?"); }],
+    palette: ["/", async (p) => { await p.keyboard.press("Control+k"); await p.getByPlaceholder("Flags, rollouts, pages").fill("pay"); }], keys: ["/", async (p) => { await p.keyboard.press("Escape"); await p.waitForTimeout(500); await p.keyboard.press("?"); }],
   };
+  const looks = process.env.LOOKS?.split(",");
   for (const [look, options] of Object.entries({ light: { colorScheme: "light" }, dark: { colorScheme: "dark" }, phone: { colorScheme: "light", viewport: { width: 390, height: 844 } } })) {
+    if (looks && !looks.includes(look)) continue;
     const { page, context, go, trouble } = await open(browser, place, { viewport: { width: 1280, height: 860 }, ...options });
     for (const [name, [at, act]] of Object.entries(pages)) {
       if (wanted.length > 0 && !wanted.includes(name)) continue;
@@ -88,7 +102,7 @@ try {
       await page.waitForTimeout(900);
       await act?.(page);
       await page.waitForTimeout(500);
-      await page.screenshot({ path: `${folder}/${name}-${look}.png` });
+      await page.screenshot({ path: `${folder}/${name}-${look}.png`, fullPage: name.includes("rollout") });
     }
     if (trouble.length > 0) console.error(look, trouble);
     await context.close();

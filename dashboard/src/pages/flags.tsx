@@ -129,7 +129,7 @@ const Row = memo(function Row({ of, at, environments }: { of: Flag; at: number; 
         const config = of.environments?.[name];
         if (!config) return <span key={name} className="cell soft small">–</span>;
         const s = serving(config, of);
-        return <span key={name} className="cell"><Tag tone={s.tone} title={`${name}: ${s.text} ${s.note}`}><span className="only-phone">{name.slice(0, 4)}</span>{s.text}</Tag><div className="about hide-phone">{s.note}</div></span>;
+        return <span key={name} className="cell"><Tag tone={s.tone} title={`${name}: ${s.text} ${s.note}`}><span className="only-phone">{name}:&nbsp;</span>{s.text}</Tag><div className="about hide-phone">{s.note}</div></span>;
       })}
       <span className="small soft owner">{of.owner}</span>
       <span className="small soft last-seen"><Moment at={of.lastEvaluated} /></span>

@@ -77,16 +77,16 @@ function Form({ of, close }: { of?: Metric; close: () => void }) {
   const retype = (type: Metric["type"]) => setM({ key: m.key, description: m.description, better: m.better, unit: m.unit, version: m.version, type, ...(type === "quantile" && { quantile: 0.99 }), ...(type === "stream" && { of: { prometheus: { query: "", threshold: { value: 0, for: "1m" } } } }) });
   return (
     <div style={{ display: "grid", gap: 12 }}>
-      <TextInput label="Key" description="Programs send observations of this name" placeholder="checkout.errors" required disabled={Boolean(of)} className="mono" value={m.key} onChange={(e) => set({ key: e.currentTarget.value })} data-autofocus />
+      <TextInput label="Key" description="Programs send observations of this name" placeholder="checkout.errors" required readOnly={Boolean(of)} className="mono" value={m.key} onChange={(e) => set({ key: e.currentTarget.value })} data-autofocus />
       <TextInput label="Description" value={m.description ?? ""} onChange={(e) => set({ description: e.currentTarget.value || undefined })} />
-      <div className="line top">
+      <div className="line foot">
         <NativeSelect label="Type" description={types[m.type]} value={m.type} onChange={(e) => retype(e.currentTarget.value as Metric["type"])} data={Object.keys(types)} />
         <NativeSelect label="Better is" value={m.better} onChange={(e) => set({ better: e.currentTarget.value as Metric["better"] })} data={["lower", "higher"]} />
         <TextInput label="Unit" placeholder="ms" w={90} value={m.unit ?? ""} onChange={(e) => set({ unit: e.currentTarget.value || undefined })} />
       </div>
       {m.type === "quantile" && <NumberInput label="Quantile" w={120} min={0.01} max={0.999} step={0.01} decimalScale={3} value={m.quantile ?? ""} onChange={(v) => set({ quantile: Number(v) || undefined })} />}
       {m.type === "ratio" && <div className="line"><TextInput label="Numerator" value={m.numerator ?? ""} onChange={(e) => set({ numerator: e.currentTarget.value })} /><TextInput label="Denominator" value={m.denominator ?? ""} onChange={(e) => set({ denominator: e.currentTarget.value })} /></div>}
-      {!stream && <div className="line top">
+      {!stream && <div className="line foot">
         <NativeSelect label="One trial is" description="Users who come often count once by unit" value={m.analysis ?? "unit"} onChange={(e) => set({ analysis: e.currentTarget.value as Metric["analysis"] })} data={[{ value: "unit", label: "a unit (a user)" }, { value: "request", label: "a request" }]} />
         <TextInput label="Window" description="after first exposure" w={130} placeholder="30m" value={m.window ?? ""} onChange={(e) => set({ window: e.currentTarget.value || undefined })} />
         {m.type !== "rate" && <NumberInput label="Cap" description="larger values count as this" w={150} min={0} value={m.cap ?? ""} onChange={(v) => set({ cap: Number(v) || undefined })} />}
@@ -102,7 +102,7 @@ function Prometheus({ of, onChange }: { of: Schemas["PrometheusSource"]; onChang
   return (
     <>
       <Textarea label="Query" description="PromQL. {variant} stands for the arm, {rollout} for the rollout." className="mono" autosize minRows={2} value={of.query} onChange={(e) => onChange({ ...of, query: e.currentTarget.value })} />
-      <div className="line top">
+      <div className="line foot">
         <NativeSelect label="Trips when" value={limited ? "limit" : "baseline"} onChange={(e) => onChange(e.currentTarget.value === "limit" ? { query: of.query, every: of.every, threshold: { value: 0, for: "1m" } } : { query: of.query, every: of.every, baseline: {} })} data={[{ value: "limit", label: "beyond a limit" }, { value: "baseline", label: "far from normal" }]} />
         {limited && <><NumberInput label="Limit" w={120} value={of.threshold!.value} onChange={(v) => onChange({ ...of, threshold: { ...of.threshold!, value: Number(v) } })} /><TextInput label="For" w={90} value={of.threshold!.for ?? ""} onChange={(e) => onChange({ ...of, threshold: { ...of.threshold!, for: e.currentTarget.value || undefined } })} /></>}
         <TextInput label="Asked every" w={110} placeholder="15s" value={of.every ?? ""} onChange={(e) => onChange({ ...of, every: e.currentTarget.value || undefined })} />

@@ -35,7 +35,7 @@ export function NewRollout() {
   return (
     <Page title="Start a rollout">
       <Card>
-        <div className="line top">
+        <div className="line foot">
           <TextInput label="Flag" list="flags-known" placeholder="key" className="grow mono" miw={260} value={search.flag ?? ""} onChange={(e) => setSearch({ flag: e.currentTarget.value || undefined })} error={search.flag && keys.length > 0 && !keys.some((f) => f.key === search.flag) ? "There is no such flag" : undefined} />
           <datalist id="flags-known">{keys.slice(0, 2000).map((f) => <option key={f.key} value={f.key} />)}</datalist>
           <NativeSelect label="Environment" value={environment} onChange={(e) => setSearch({ environment: e.currentTarget.value })} data={known.map((e) => e.key)} />
@@ -68,7 +68,7 @@ function Plan({ of, environment }: { of: Flag; environment: string }) {
   return (
     <div style={{ display: "grid", gap: 14, marginTop: 14 }}>
       <Card title="What rises">
-        <div className="line top">
+        <div className="line foot">
           <NativeSelect label="Place" value={d.where} onChange={(e) => { const p = all.find((x) => x.where === e.currentTarget.value)!; set({ where: p.where, control: p.variant ?? "", treatment: d.treatment === p.variant ? variants.find((v) => v !== p.variant) ?? "" : d.treatment }); }} data={all.map((p) => ({ value: p.where, label: p.label }))} />
           <NativeSelect label="Treatment" description={`in place of ${d.control || "–"}`} value={d.treatment} onChange={(e) => set({ treatment: e.currentTarget.value })} data={variants.filter((v) => v !== d.control)} />
           <TextInput label="Unit" description="what moves as one" value={d.unit} onChange={(e) => set({ unit: e.currentTarget.value })} />
@@ -149,7 +149,7 @@ function Guards({ d, set, measured }: { d: PlanDraft; set: (p: Partial<PlanDraft
           </div>
         );
       })}
-      <div className="line top" style={{ marginTop: 10 }}>
+      <div className="line foot" style={{ marginTop: 10 }}>
         <NativeSelect label="When one breaks" value={d.onBreach} onChange={(e) => set({ onBreach: e.currentTarget.value as PlanDraft["onBreach"] })} data={[{ value: "abort", label: "abort: everybody back at once" }, { value: "stepBack", label: "one step back" }, { value: "hold", label: "hold" }]} />
         <NativeSelect label="When evidence is thin for 4 h" value={d.onUnsure} onChange={(e) => set({ onUnsure: e.currentTarget.value as PlanDraft["onUnsure"] })} data={[{ value: "hold", label: "hold" }, { value: "advance", label: "advance all the same" }]} />
         <NumberInput label="False alarms" description="of a healthy rollout, ever" w={150} min={0.01} max={50} decimalScale={3} suffix=" %" value={d.alpha * 100} onChange={(v) => typeof v === "number" && v > 0 && set({ alpha: v / 100 })} />
@@ -166,7 +166,7 @@ function Expected({ d }: { d: PlanDraft }) {
   let passed = 0;
   return (
     <Card title="Before it begins" actions={<Tag tone="accent">{span(least(d.steps))} at least</Tag>}>
-      <div className="line top"><NumberInput label="Users an hour" w={130} min={1} thousandSeparator="," value={perHour} onChange={(v) => setPerHour(Number(v) || 1)} /><NumberInput label="Usual rate" description="of a rate metric such as errors" w={190} min={0.001} max={99} decimalScale={3} suffix=" %" value={rate} onChange={(v) => setRate(Number(v) || 0.001)} /></div>
+      <div className="line foot"><NumberInput label="Users an hour" w={130} min={1} thousandSeparator="," value={perHour} onChange={(v) => setPerHour(Number(v) || 1)} /><NumberInput label="Usual rate" description="of a rate metric such as errors" w={190} min={0.001} max={99} decimalScale={3} suffix=" %" value={rate} onChange={(v) => setRate(Number(v) || 0.001)} /></div>
       <div className="scroll" tabIndex={0} role="region" aria-label="What is to be expected">
         <table className="plain" style={{ marginTop: 8 }}><thead><tr><th>Step</th><th className="num">Users who get it by its end</th><th className="num">Harm that is noticed by then</th></tr></thead>
           <tbody>{d.steps.map((s, i) => {

@@ -45,15 +45,11 @@ function One({ of, at }: { of: Rollout; at: number }) {
         <Metrics of={of} />
         <Charts of={of} all={all} entries={entries} />
         <Card title="Decisions" actions={<a className="small" href={to.audit({ subject: of.flag })}>audit log</a>}>
-          {entries.length === 0 ? <Empty title="Nothing decided yet" /> : <ol className="timeline">{entries.map((e) => <div key={e.seq} role="listitem" className="timeline-entry"><Decision of={e} /></div>)}</ol>}
+          {entries.length === 0 ? <Empty title="Nothing decided yet" /> : <ol className="timeline">{entries.map((e) => <li key={e.seq} className={toneOf(e.action)}><EntryLine of={e} hideSubject within="div" /></li>)}</ol>}
         </Card>
       </div>
     </Page>
   );
-}
-
-function Decision({ of }: { of: AuditEntry }) {
-  return <ul className={`rows ${toneOf(of.action)}`} style={{ listStyle: "none" }}><EntryLine of={of} hideSubject /></ul>;
 }
 
 // usePoints keeps what is seen while the page is open, and past leaving it for a
@@ -79,7 +75,7 @@ function Ladder({ of }: { of: Rollout }) {
       {steps.map((s, i) => {
         const done = i < of.at || of.state === "completed";
         const fell = ended && of.state !== "completed" && i === of.at;
-        const height = 10 + 46 * Math.max(0, (Math.log10(s.ppm) - 1) / 5);
+        const height = 5 + 65 * Math.sqrt(s.ppm / 1e6);
         return (
           <li key={i} className={fell ? "fell" : done ? "done" : i === of.at && !ended ? "now" : ""} aria-current={i === of.at ? "step" : undefined}>
             <div className="rise" style={{ height }} />

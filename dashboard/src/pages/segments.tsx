@@ -63,7 +63,7 @@ function Form({ of, close }: { of?: Segment; close: () => void }) {
   };
   return (
     <div style={{ display: "grid", gap: 12 }}>
-      <div className="line top"><TextInput label="Key" required disabled={Boolean(of)} className="mono grow" value={key} onChange={(e) => setKey(e.currentTarget.value)} data-autofocus /><NativeSelect label="Owner" value={owner} onChange={(e) => setOwner(e.currentTarget.value)} data={["", ...owners.map((t) => t.key)]} /></div>
+      <div className="line foot"><TextInput label="Key" required readOnly={Boolean(of)} className="mono grow" value={key} onChange={(e) => setKey(e.currentTarget.value)} data-autofocus /><NativeSelect label="Owner" value={owner} onChange={(e) => setOwner(e.currentTarget.value)} data={["", ...owners.map((t) => t.key)]} /></div>
       <TextInput label="Description" value={description} onChange={(e) => setDescription(e.currentTarget.value)} />
       <div><b className="small">Whoever matches</b>{condition ? <ConditionEditor value={condition} label="Segment" onChange={setCondition} onRemove={() => setCondition(undefined)} /> : <div><Button variant="subtle" size="compact-xs" onClick={() => setCondition({ all: [newTest()] })}>+ condition</Button></div>}</div>
       <div className="grid"><Textarea label={`Always in (${count(lines(include).length)})`} description="Targeting keys, one a line" autosize minRows={3} maxRows={10} value={include} onChange={(e) => setInclude(e.currentTarget.value)} className="mono" /><Textarea label={`Never in (${count(lines(exclude).length)})`} description="Stronger than all else" autosize minRows={3} maxRows={10} value={exclude} onChange={(e) => setExclude(e.currentTarget.value)} className="mono" /></div>

@@ -55,7 +55,7 @@ function EnvironmentForm({ of, close }: { of?: Schemas["Environment"]; close: ()
   const why = !keyPattern.test(key) ? "3 to 128 of a-z, 0-9, dot, dash and underscore." : of && of.protected === guarded ? "Nothing differs yet." : undefined;
   return (
     <div style={{ display: "grid", gap: 12 }}>
-      <TextInput label="Key" disabled={Boolean(of)} value={key} onChange={(e) => setKey(e.currentTarget.value)} data-autofocus />
+      <TextInput label="Key" readOnly={Boolean(of)} value={key} onChange={(e) => setKey(e.currentTarget.value)} data-autofocus />
       <Checkbox label="Protected" description="Changes there need approval by their risk" checked={guarded} onChange={(e) => setGuarded(e.currentTarget.checked)} />
       <div className="line"><Button disabled={Boolean(why)} onClick={() => { close(); begin({ title: of ? `Change environment ${key}` : `Create environment ${key}`, verb: of ? "Apply" : "Create", difference: of ? [guarded ? "approvals apply" : "approvals apply no longer"] : ["every flag serves its safe variant there, disabled"], change: of ? { method: "PUT", path: `/api/v1/environments/${key}`, body: { protected: guarded } } : { method: "POST", path: "/api/v1/environments", body: { key, protected: guarded } } }); }}>{of ? "Review and apply" : "Create…"}</Button>{why && <span className="small soft">{why}</span>}</div>
     </div>
@@ -68,7 +68,7 @@ function TeamForm({ of, close }: { of?: Schemas["Team"]; close: () => void }) {
   const why = !keyPattern.test(t.key) ? "3 to 128 of a-z, 0-9, dot, dash and underscore." : undefined;
   return (
     <div style={{ display: "grid", gap: 12 }}>
-      <TextInput label="Key" disabled={Boolean(of)} value={t.key} onChange={(e) => setT({ ...t, key: e.currentTarget.value })} data-autofocus />
+      <TextInput label="Key" readOnly={Boolean(of)} value={t.key} onChange={(e) => setT({ ...t, key: e.currentTarget.value })} data-autofocus />
       <TextInput label="Name" description="What people call it" value={t.name} onChange={(e) => setT({ ...t, name: e.currentTarget.value })} />
       <TextInput label="Contact" description="Where to reach it when its flag misbehaves" placeholder="#payments" value={t.contact} onChange={(e) => setT({ ...t, contact: e.currentTarget.value })} />
       <div className="line"><Button disabled={Boolean(why)} onClick={() => { close(); begin({ title: of ? `Change team ${t.key}` : `Create team ${t.key}`, verb: of ? "Apply" : "Create", difference: fieldDifference(of ?? {}, t), change: of ? { method: "PUT", path: `/api/v1/teams/${t.key}`, body: t } : { method: "POST", path: "/api/v1/teams", body: t } }); }}>{of ? "Review and apply" : "Create…"}</Button>{why && <span className="small soft">{why}</span>}</div>

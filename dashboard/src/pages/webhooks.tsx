@@ -84,7 +84,7 @@ function Form({ of, close }: { of?: Webhook; close: () => void }) {
   };
   return (
     <div style={{ display: "grid", gap: 12 }}>
-      <div className="line top"><TextInput label="Key" required disabled={Boolean(of)} className="mono grow" value={w.key} onChange={(e) => set({ key: e.currentTarget.value })} data-autofocus /><NativeSelect label="Kind" value={w.kind} onChange={(e) => set({ kind: e.currentTarget.value as Webhook["kind"] })} data={[{ value: "slack", label: "Slack" }, { value: "generic", label: "generic: JSON, signed" }]} /></div>
+      <div className="line foot"><TextInput label="Key" required readOnly={Boolean(of)} className="mono grow" value={w.key} onChange={(e) => set({ key: e.currentTarget.value })} data-autofocus /><NativeSelect label="Kind" value={w.kind} onChange={(e) => set({ kind: e.currentTarget.value as Webhook["kind"] })} data={[{ value: "slack", label: "Slack" }, { value: "generic", label: "generic: JSON, signed" }]} /></div>
       <PasswordInput label="Address" description={of ? `It is at ${of.host}; left empty, it stays there. Whoever knows an address can write to it, so it is never shown.` : "https://…. It is kept sealed, and never shown again."} value={url} onChange={(e) => setURL(e.currentTarget.value)} autoComplete="off" />
       {w.kind === "generic" && <PasswordInput label="Secret" description="Signs each message, 16 bytes or more" value={secret} onChange={(e) => setSecret(e.currentTarget.value)} autoComplete="new-password" />}
       <TextInput label="Description" value={w.description} onChange={(e) => set({ description: e.currentTarget.value })} />

@@ -30,6 +30,11 @@ export const useChange = () => useContext(Begin);
 export function Changes({ children }: { children: ReactNode }) {
   const [wish, setWish] = useState<Wish>();
   const begin = useCallback((w: Wish) => setWish(w), []);
+  useEffect(() => { // whoever goes elsewhere wants it no more
+    const drop = () => setWish(undefined);
+    window.addEventListener("hashchange", drop);
+    return () => window.removeEventListener("hashchange", drop);
+  }, []);
   return (
     <Begin.Provider value={begin}>
       {children}

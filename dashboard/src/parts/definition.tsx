@@ -91,10 +91,10 @@ export function DefinitionForm({ value: d, onChange, troubles, fixed }: Props) {
   const kind = kinds.find(([k]) => k === d.kind)!;
   return (
     <div style={{ display: "grid", gap: 14, maxWidth: 760 }}>
-      <TextInput label="Key" description="team.domain.purpose. It is permanent and never free again: code that reads the old flag may still run." placeholder="payments.checkout.new-flow" required disabled={fixed} autoFocus={!fixed} className="mono" value={d.key} error={d.key ? troubles.key : undefined} onChange={(e) => set({ key: e.currentTarget.value })} />
+      <TextInput label="Key" description="team.domain.purpose. It is permanent and never free again: code that reads the old flag may still run." placeholder="payments.checkout.new-flow" required readOnly={fixed} autoFocus={!fixed} className="mono" value={d.key} error={d.key ? troubles.key : undefined} onChange={(e) => set({ key: e.currentTarget.value })} />
       <Textarea label="Description" description="For somebody who meets it in code." autosize minRows={2} maxLength={2000} value={d.description} onChange={(e) => set({ description: e.currentTarget.value })} />
       <div><div className="small" id="kind-label"><b>Kind</b></div><SegmentedControl aria-labelledby="kind-label" value={d.kind} onChange={(v) => set({ kind: v as Definition["kind"] })} data={kinds.map(([k]) => k)} /><div className="small soft">{kind[1]}</div></div>
-      <div className="line top">
+      <div className="line foot">
         <NativeSelect label="Owner" description="The team that answers for it" required miw={220} value={d.owner} error={troubles.owner && d.key ? troubles.owner : undefined} onChange={(e) => set({ owner: e.currentTarget.value })} data={[{ value: "", label: "choose…" }, ...owners.map((t) => ({ value: t.key, label: t.name ? `${t.name} (${t.key})` : t.key }))]} />
         <TextInput type="date" label="Expires" description="By when it must be gone" required={mustExpire(d.kind)} value={d.expiresAt.slice(0, 10)} error={d.key ? troubles.expiresAt : undefined} onChange={(e) => set({ expiresAt: e.currentTarget.value })} />
         <NativeSelect label="Risk" description="How much harm a wrong value does" value={d.riskTier} onChange={(e) => set({ riskTier: e.currentTarget.value as Definition["riskTier"] })} data={["low", "medium", "high"]} />

@@ -1,5 +1,5 @@
 // Entries of the audit log: one line each, with all that they hold on demand.
-import { Button, Collapse } from "@mantine/core";
+import { Button } from "@mantine/core";
 import { type ReactNode, useState } from "react";
 
 import type { AuditEntry, Evidence } from "../api/client";
@@ -16,26 +16,26 @@ export const toneOf = (action: string): Tone =>
 // Words that are not of flags lead to no flag.
 const ofFlag = /^(flag|rule|rollout)\./;
 
-export function EntryLine({ of, actions, open: begins = false, hideSubject = false }: { of: AuditEntry; actions?: ReactNode; open?: boolean; hideSubject?: boolean }) {
-  const [open, setOpen] = useState(begins);
+export function EntryLine({ of, actions, hideSubject = false, within: Within = "li" }: { of: AuditEntry; actions?: ReactNode; hideSubject?: boolean; within?: "li" | "div" }) {
+  const [open, setOpen] = useState(false);
   const rollout = of.edits?.find((e) => e.noun === "rollout")?.key;
   return (
-    <li>
+    <Within>
       <div className="line">
         <Tag tone={toneOf(of.action)}>{of.action}</Tag>
         {!hideSubject && (ofFlag.test(of.action) ? <a href={to.flag(of.subject, of.environment)} className="mono">{of.subject}</a> : <span className="mono">{of.subject}</span>)}
         {of.environment && <span className="small soft">{of.environment}{of.version ? ` v${of.version}` : ""}</span>}
         <span className="push small soft"><Moment at={of.at} /></span>
       </div>
-      <div className="line small">
+      <div className="line small entry">
         <span className="soft">{of.actor.id}{of.actor.onBehalfOf && ` for ${of.actor.onBehalfOf}`}:</span>
         <span className="grow" style={{ overflowWrap: "anywhere" }}>{of.reason}</span>
         {rollout && <a href={to.rollout(rollout)}>rollout</a>}
         <Button variant="subtle" size="compact-xs" onClick={() => setOpen(!open)} aria-expanded={open} aria-label={`What entry ${of.seq} changed`}>{open ? "less" : "what changed"}</Button>
         {actions}
       </div>
-      {open && <Collapse expanded={open}><Details of={of} /></Collapse>}
-    </li>
+      {open && <Details of={of} />}
+    </Within>
   );
 }
 

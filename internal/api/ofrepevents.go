@@ -50,7 +50,7 @@ func (s *Server) ofrepEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	has := parseRulesetID(r.Header.Get("Last-Event-ID"))
 	revoked := func() error { _, err := s.service.Redeem(r.Context(), ticket, time.Time{}); return err }
-	s.followRuleset(w, r, p, revoked, func(e *events, head *service.Published) error {
+	s.follow(w, r, p, revoked, func(e *events, head *service.Published) error {
 		if e.events++; e.events > 1 { // gather what comes together
 			select {
 			case <-time.After(s.pace.gather):

@@ -38,7 +38,7 @@ var usual = pace{
 func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	p := service.PrincipalOf(r.Context())
 	has := parseRulesetID(r.Header.Get("Last-Event-ID"))
-	s.followRuleset(w, r, p, s.stillGood(r), func(e *events, head *service.Published) error {
+	s.follow(w, r, p, func() error { _, err := s.authenticate(r); return err }, func(e *events, head *service.Published) error {
 		v, err := head.View(p.Flags)
 		switch {
 		case err != nil:
@@ -54,30 +54,8 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// stillGood asks again whether the token of a request is good.
-func (s *Server) stillGood(r *http.Request) func() error {
-	return func() error { _, err := s.authenticate(r); return err }
-}
-
-// followRuleset holds a stream open of which tell is called with the ruleset in
-// force, at once and after each change.
-func (s *Server) followRuleset(w http.ResponseWriter, r *http.Request, p service.Principal, again func() error, tell func(*events, *service.Published) error) {
-	if _, err := s.service.Published(p.Environment); err != nil {
-		writeProblem(w, r, err)
-		return
-	}
-	s.follow(w, r, p, again, func(e *events) (<-chan struct{}, error) {
-		head, err := s.service.Published(p.Environment)
-		if err != nil {
-			return nil, err
-		}
-		return head.Superseded, tell(e, head)
-	})
-}
-
-// follow holds a stream open: tell is called at once and each time that the
-// channel is closed which it returned.
-func (s *Server) follow(w http.ResponseWriter, r *http.Request, p service.Principal, again func() error, tell func(*events) (next <-chan struct{}, err error)) {
+// follow holds a stream open: tell is called at once and after each change.
+func (s *Server) follow(w http.ResponseWriter, r *http.Request, p service.Principal, again func() error, tell func(*events, *service.Published) error) {
 	if s.draining() {
 		writeProblem(w, r, flyball.Errorf(flyball.Unavailable, "the server is stopping: come back later").With("retryAfter", 1+rand.IntN(5)))
 		return
@@ -88,6 +66,11 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, p service.Princi
 		return
 	}
 	defer leave()
+	head, err := s.service.Published(p.Environment)
+	if err != nil {
+		writeProblem(w, r, err)
+		return
+	}
 	s.metrics.streams.Inc()
 	defer s.metrics.streams.Dec()
 
@@ -102,16 +85,18 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, p service.Princi
 	beat, check := time.NewTicker(s.pace.beat), time.NewTicker(s.pace.recheck)
 	defer beat.Stop()
 	defer check.Stop()
-	var next <-chan struct{}
 	for changed := true; e.err == nil; {
 		if changed {
-			if next, err = tell(e); err != nil {
+			if head, err = s.service.Published(p.Environment); err == nil {
+				err = tell(e, head)
+			}
+			if err != nil {
 				return
 			}
 		}
 		changed = false
 		select {
-		case <-next:
+		case <-head.Superseded:
 			changed = true
 		case <-beat.C:
 			e.send(": beat\n\n")

@@ -7,9 +7,8 @@ import { useParams } from "@tanstack/react-router";
 import { type ChangeRequest, changeRequest, changes, doors } from "../api/governance";
 import { Card, Differences, Empty, Moment, Page, Ready, Remaining, Tag } from "../parts/basics";
 import { useChange } from "../parts/change";
-import { needs, PlanView } from "../parts/plan";
+import { needs, planLines, PlanView } from "../parts/plan";
 import { to, useAddress } from "../routes";
-import { differences } from "../words/difference";
 import type { Tone } from "../words/serving";
 
 const tones: Record<ChangeRequest["state"], Tone | "accent"> = { open: "accent", applied: "good", rejected: "bad", expired: "soft", review: "warn" };
@@ -53,7 +52,7 @@ export function Approval() {
 }
 
 function Body({ of: c }: { of: ChangeRequest }) {
-  const lines = c.plan.difference?.length ? c.plan.difference : differences(c.plan.edits);
+  const lines = planLines(c.plan);
   return (
     <div style={{ display: "grid", gap: 14 }}>
       <Card title="What it changes"><Differences lines={lines} /></Card>
@@ -77,7 +76,7 @@ function Body({ of: c }: { of: ChangeRequest }) {
 // server says so to whoever tries.
 function Decide({ of: c }: { of: ChangeRequest }) {
   const begin = useChange();
-  const lines = c.plan.difference ?? undefined;
+  const lines = planLines(c.plan);
   const door = (verb: string) => ({ method: "POST" as const, path: `/api/v1/changes/${c.id}/${verb}`, body: {} });
   if (c.state === "review") return <Button onClick={() => begin({ title: "Close the review", verb: "Close", plain: true, difference: lines, change: door("review") })}>Close the review</Button>;
   if (c.state !== "open") return null;

@@ -4,6 +4,7 @@ import { ActionIcon, Alert, Button, NativeSelect, Switch, TextInput } from "@man
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo, useRef, useState } from "react";
 
+import { useRefusal } from "../api/auth";
 import { type Config, type Flag, inEnvironment } from "../api/client";
 import { flags } from "../api/queries";
 import { Card, Differences, Empty } from "../parts/basics";
@@ -32,7 +33,8 @@ export function Targeting({ of, environment, config }: { of: Flag; environment: 
   useLeaving(dirty);
   const variants = Object.keys(of.variants);
   const lines = useMemo(() => configDifference(kept(base), draft), [base, draft]);
-  const trouble = troubleOf(draft);
+  const refused = useRefusal({ role: "editor", environment, team: of.owner });
+  const trouble = refused ?? troubleOf(draft);
   const set = (part: Partial<Draft>) => setDraft({ ...draft, ...part });
   const reset = () => { setBase(config); setDraft(kept(config)); fresh.current.clear(); };
   const rebase = () => void client.fetchQuery({ queryKey: ["flag", of.key], staleTime: 0, queryFn: undefined }).catch(() => undefined);
@@ -42,8 +44,9 @@ export function Targeting({ of, environment, config }: { of: Flag; environment: 
       title: `Change ${of.key} in ${environment}`, verb: "Apply", difference: lines,
       change: { method: "PUT", path: inEnvironment(environment, of.key, ""), body: { ...draft, ifVersion: base.version } },
       done: (answer) => {
+        if (answer.body && typeof answer.body === "object" && "plan" in answer.body) return reset(); // it was asked for
         const now = answer.body as Partial<Config> | null;
-        if (now && now.default && now.version) { // it was made, and not only asked for
+        if (now && now.default && now.version) {
           setBase(now as Config);
           setDraft(kept(now as Config));
           fresh.current.clear();

@@ -4,6 +4,7 @@ import { Alert, Button, Menu, Tabs } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useParams } from "@tanstack/react-router";
 
+import { useRefusal } from "../api/auth";
 import { type Config, type Flag, inEnvironment } from "../api/client";
 import { environments, flag as flagQuery } from "../api/queries";
 import { Copy, Moment, Page, Ready, Tag, useNow, Why } from "../parts/basics";
@@ -119,6 +120,8 @@ export function switchWish(of: Flag, environment: string, config: Config, what: 
 function Actions({ of, environment, config }: { of: Flag; environment: string; config: Config }) {
   const begin = useChange();
   const wish = (what: "kill" | "resume" | "enable" | "disable") => begin(switchWish(of, environment, config, what));
+  const refused = useRefusal({ role: "editor", environment, team: of.owner });
+  if (refused) return <Why because={refused}><><Button variant="default" disabled>Disable</Button> <Button color="red" disabled>Kill in {environment}</Button></></Why>;
   const noRollout = config.rollout ? "A rollout is live here already." : config.killed ? "It is killed here: resume it first." : !config.enabled ? "It is not enabled here: a rollout would reach nobody." : undefined;
   return (
     <>

@@ -10,14 +10,15 @@ export function SignIn() {
   const session = useSession();
   const [byToken, setByToken] = useState(false);
   const link = /^#\/setup\?token=([^&]+)/.exec(location.hash)?.[1];
+  const people = session.accounts || session.oidc;
   useEffect(() => { document.title = "Sign in · Flyball"; }, []);
   return (
     <main className="sign-in">
       <div className="line" style={{ marginBottom: 18 }}><img src="./icon.svg" width={36} height={36} alt="" /><h1 style={{ margin: 0, fontSize: 22 }}>Flyball</h1></div>
       <div className="card">
         {session.why && <Alert color="orange" variant="light" mb="sm" role="alert">{session.why}</Alert>}
-        {link ? <SetUp token={decodeURIComponent(link)} /> : session.accounts && !byToken ? <Password oidc={session.oidc} /> : <Token />}
-        {session.accounts && !link && <Button variant="subtle" size="compact-xs" mt="sm" onClick={() => setByToken(!byToken)}>{byToken ? "Sign in by name and password" : "Use a token instead"}</Button>}
+        {link ? <SetUp token={decodeURIComponent(link)} first={!session.accounts} /> : people && !byToken ? <Password oidc={session.oidc} passwords={session.passwords} /> : <Token />}
+        {people && !link && <Button variant="subtle" size="compact-xs" mt="sm" onClick={() => setByToken(!byToken)}>{byToken ? "Sign in by name and password" : "Use a token instead"}</Button>}
       </div>
     </main>
   );
@@ -56,28 +57,29 @@ function Token() {
   );
 }
 
-function Password({ oidc }: { oidc?: string }) {
+function Password({ oidc, passwords }: { oidc: boolean; passwords: boolean }) {
   const [user, setUser] = useState(""), [password, setPassword] = useState("");
   return (
     <>
-      {oidc && <Button component="a" href={`${base}/auth/oidc/login`} size="sm" fullWidth mb="sm">Sign in with {oidc}</Button>}
-      <Form label="Sign in" submit={() => signIn(user.trim(), password)}>
-        <TextInput label="Name or e-mail" size="sm" required autoFocus={!oidc} autoComplete="username" value={user} onChange={(e) => setUser(e.currentTarget.value)} />
+      {oidc && <Button component="a" href={`${base}/auth/oidc/login`} size="sm" fullWidth mb="sm">Sign in with your organisation</Button>}
+      {!passwords && <Text size="xs" c="dimmed">Passwords are taken by https or on the server's own machine only, and this is neither.</Text>}
+      {passwords && <Form label="Sign in" submit={() => signIn(user.trim(), password)}>
+        <TextInput label="Name" size="sm" required autoFocus={!oidc} autoComplete="username" value={user} onChange={(e) => setUser(e.currentTarget.value)} />
         <PasswordInput label="Password" size="sm" required autoComplete="current-password" value={password} onChange={(e) => setPassword(e.currentTarget.value)} />
-      </Form>
+      </Form>}
     </>
   );
 }
 
-function SetUp({ token }: { token: string }) {
+function SetUp({ token, first }: { token: string; first: boolean }) {
   const [name, setName] = useState(""), [password, setPassword] = useState("");
   return (
-    <Form label="Make the first account" submit={async () => {
-      await setUp(token, name.trim(), password);
+    <Form label={first ? "Make the first account" : "Set the password"} submit={async () => {
+      await setUp(token, first ? name.trim() : undefined, password);
       location.hash = "#/";
     }}>
-      <Text size="sm">You are the first here. This link works once, and makes an administrator.</Text>
-      <TextInput label="Your name" description="Lower-case letters, digits, dots and dashes; it stands in the audit log as user:NAME." size="sm" required autoFocus autoComplete="username" value={name} onChange={(e) => setName(e.currentTarget.value)} />
+      <Text size="sm">{first ? "You are the first here. This link works once, and makes an administrator." : "This link works once. Choose a password, and you are in."}</Text>
+      {first && <TextInput label="Your name" description="Lower-case letters, digits, dots and dashes; it stands in the audit log as user:NAME." size="sm" required autoFocus autoComplete="username" value={name} onChange={(e) => setName(e.currentTarget.value)} />}
       <PasswordInput label="Password" description="At least 12 characters; a sentence is good." size="sm" required minLength={12} autoComplete="new-password" value={password} onChange={(e) => setPassword(e.currentTarget.value)} />
       <Button variant="subtle" size="compact-xs" onClick={() => { location.hash = "#/"; void signOut(); }}>I have an account already</Button>
     </Form>

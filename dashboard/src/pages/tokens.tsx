@@ -3,9 +3,10 @@ import { Alert, Button, Modal, NativeSelect, TagsInput, TextInput } from "@manti
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 
+import { useRefusal } from "../api/auth";
 import type { Schemas } from "../api/client";
 import { environments, tokens } from "../api/queries";
-import { Card, Copy, Empty, Moment, Page, Ready, Tag, useNow } from "../parts/basics";
+import { Card, Copy, Empty, Moment, Page, Ready, Tag, useNow, Why } from "../parts/basics";
 import { useChange } from "../parts/change";
 import { Icon } from "../parts/icons";
 import { useAddress } from "../routes";
@@ -19,12 +20,13 @@ const kinds: Record<Token["kind"], string> = {
 export function Tokens() {
   const all = useQuery(tokens);
   const [search, setSearch] = useAddress();
+  const refused = useRefusal({ role: "admin" });
   const [secret, setSecret] = useState<Schemas["NewToken"]>();
   const now = useNow();
   const begin = useChange();
   const over = (t: Token) => Boolean(t.revokedAt) || Boolean(t.expiresAt && Date.parse(t.expiresAt) < now);
   return (
-    <Page title="Tokens" actions={<Button leftSection={<Icon name="plus" size={14} />} onClick={() => setSearch({ edit: "+" })}>Create a token</Button>}>
+    <Page title="Tokens" actions={<Why because={refused}><Button disabled={Boolean(refused)} leftSection={<Icon name="plus" size={14} />} onClick={() => setSearch({ edit: "+" })}>Create a token</Button></Why>}>
       {secret && <Alert color="teal" title={`The token ${secret.name}`} mb="md" withCloseButton closeButtonLabel="Close" onClose={() => setSecret(undefined)}><p>Copy it now: it is shown once, and never again.</p><div className="line"><code className="mono" style={{ overflowWrap: "anywhere" }}>{secret.secret}</code><Copy text={secret.secret} label="Copy the token" /></div></Alert>}
       <Card>
         <Ready of={all}>{(list) => list.length === 0 ? <Empty title="No tokens" /> : (

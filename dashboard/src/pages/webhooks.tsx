@@ -4,9 +4,10 @@ import { notifications } from "@mantine/notifications";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 
+import { useRefusal } from "../api/auth";
 import type { Schemas } from "../api/client";
 import { deliveries, environments, webhooks } from "../api/queries";
-import { Card, Empty, Moment, Page, Ready, Tag } from "../parts/basics";
+import { Card, Empty, Moment, Page, Ready, Tag, Why } from "../parts/basics";
 import { useChange } from "../parts/change";
 import { keyPattern } from "../parts/definition";
 import { Icon } from "../parts/icons";
@@ -18,10 +19,11 @@ type Webhook = Schemas["WebhookView"];
 export function Webhooks() {
   const all = useQuery(webhooks);
   const [search, setSearch] = useAddress();
+  const refused = useRefusal({ role: "admin" });
   const edited = all.data?.find((w) => w.key === search.edit), shown = all.data?.find((w) => w.key === search.deliveries);
   const close = () => setSearch({ edit: undefined, deliveries: undefined });
   return (
-    <Page title="Webhooks" actions={<Button leftSection={<Icon name="plus" size={14} />} onClick={() => setSearch({ edit: "+" })}>Create a webhook</Button>}>
+    <Page title="Webhooks" actions={<Why because={refused}><Button disabled={Boolean(refused)} leftSection={<Icon name="plus" size={14} />} onClick={() => setSearch({ edit: "+" })}>Create a webhook</Button></Why>}>
       <Card>
         <Ready of={all}>{(list) => list.length === 0 ? <Empty title="Nobody is told yet" action={<Button onClick={() => setSearch({ edit: "+" })}>Create the first</Button>}>A webhook tells Slack, or a program of yours, of kills, aborts and whatever else changes what users get, at least once and in order.</Empty> : (
           <div className="scroll" tabIndex={0} role="region" aria-label="Webhooks"><table className="plain"><thead><tr><th>Webhook</th><th>To</th><th>Told of</th><th>State</th><th /></tr></thead>

@@ -1,15 +1,16 @@
 // Every change goes one way: what differs, whom it affects, why, and then it is
 // made, or asked for. Whoever wants something changed begins here.
-import { Alert, Button, Group, Modal, Stack, Textarea } from "@mantine/core";
+import { Alert, Button, Group, Modal, PasswordInput, Stack, Textarea } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { createContext, type ReactNode, useCallback, useContext, useEffect, useMemo, useRef, useState } from "react";
 
+import { base, stepUp, useSession } from "../api/auth";
 import { type Answer, type Change, Problem, send } from "../api/client";
 import { asPlan, doors, type Plan } from "../api/governance";
 import { Differences, Tag, Trouble } from "./basics";
 import { Convergence } from "./convergence";
-import { PlanView } from "./plan";
+import { planLines, PlanView } from "./plan";
 
 export interface Wish {
   title: string;
@@ -79,7 +80,7 @@ function Asked({ wish, close }: { wish: Wish; close: () => void }) {
   }
 
   const needs = plan?.needs?.number ?? 0;
-  const lines = plan?.difference?.length ? plan.difference : wish.difference ?? [];
+  const lines = plan ? planLines(plan) : wish.difference ?? [];
   const nothing = (plan || wish.difference) && lines.length === 0;
   const blank = reason.trim() === "";
   return (
@@ -91,7 +92,7 @@ function Asked({ wish, close }: { wish: Wish; close: () => void }) {
         {plan && <PlanView plan={plan} />}
         {problem !== undefined && <Trouble error={problem} />}
         <Textarea ref={field} label="Reason" description="It stands in the audit log for good." placeholder="Why, for whoever reads it in a year" required autosize minRows={2} maxLength={2000} value={reason} onChange={(e) => setReason(e.currentTarget.value)} data-autofocus />
-        {error !== undefined && <Failed error={error} wish={wish} close={close} />}
+        {error !== undefined && <Failed error={error} wish={wish} close={close} proved={() => setError(undefined)} />}
         <Group justify="flex-end" gap="xs">
           {blank && <span className="soft small">Say why first.</span>}
           {plan?.refused && <Tag tone="bad">{plan.refused}</Tag>}
@@ -108,13 +109,27 @@ function Asked({ wish, close }: { wish: Wish; close: () => void }) {
 
 // Failed says what to do. A conflict of versions is not the reader's fault: what
 // they wrote is kept, on top of what is there now.
-function Failed({ error, wish, close }: { error: unknown; wish: Wish; close: () => void }) {
+function Failed({ error, wish, close, proved }: { error: unknown; wish: Wish; close: () => void; proved: () => void }) {
+  if (error instanceof Problem && error.details.stepUp) return <StepUp why={error.message} proved={proved} />;
   const stale = error instanceof Problem && error.status === 409 && error.details.version !== undefined && wish.stale;
   if (!stale) return <Trouble error={error} />;
   return (
     <Alert color="orange" variant="light" title="Somebody changed this meanwhile" role="alert">
       <p>{error.message}</p>
       <Button size="compact-sm" variant="default" onClick={() => { wish.stale?.(); close(); }}>Look at it again, and keep what I wrote</Button>
+    </Alert>
+  );
+}
+
+// StepUp lets somebody prove who they are, for what takes a fresh proof.
+function StepUp({ why, proved }: { why: string; proved: () => void }) {
+  const { oidc } = useSession();
+  const [password, setPassword] = useState(""), [wrong, setWrong] = useState("");
+  const prove = () => void stepUp(password).then(proved, (e: Error) => setWrong(e.message));
+  return (
+    <Alert color="orange" variant="light" title="Is it you?" role="alert">
+      <p>{why}</p>
+      <Group align="flex-end"><PasswordInput label="Password" w={240} autoComplete="current-password" value={password} error={wrong} onChange={(e) => setPassword(e.currentTarget.value)} onKeyDown={(e) => { if (e.key === "Enter") { e.preventDefault(); prove(); } }} /><Button disabled={!password} onClick={prove}>Prove it</Button>{oidc && <Button component="a" variant="default" href={`${base}/auth/oidc/login?stepUp=true`}>With your organisation</Button>}</Group>
     </Alert>
   );
 }

@@ -2,6 +2,7 @@
 import { Alert } from "@mantine/core";
 
 import type { Estimate, Plan, Preview } from "../api/governance";
+import { differences } from "../words/difference";
 import { count, plural } from "../words/numbers";
 import type { Tone } from "../words/serving";
 import { Tag } from "./basics";
@@ -22,6 +23,12 @@ export function PlanView({ plan }: { plan: Plan }) {
       {plan.refused && <Alert color="red" variant="light">{plan.refused}</Alert>}
     </div>
   );
+}
+
+// planLines are the edits in the page's words, or else in the server's.
+export function planLines(plan: Plan): string[] {
+  const lines = differences(plan.edits);
+  return lines.length > 0 ? lines : plan.difference ?? [];
 }
 
 export function needs(plan: Plan): string {
@@ -45,7 +52,7 @@ function PreviewView({ of }: { of: Preview }) {
     <dl className="facts">
       <dt>{of.environment}</dt>
       <dd>
-        <b>{range(of.affected)}</b> of {count(Math.round(of.users.value))} users get something else, {percent(of.share.value)}
+        {of.users.value > 0 ? <><b>{range(of.affected)}</b> of {count(Math.round(of.users.value))} users get something else, {percent(of.share.value)}</> : of.share.high > 0 ? <>up to <b>{percent(of.share.high)}</b> of users get something else</> : "nobody gets something else"}
         <div className="small soft">{bases[of.basis]?.(of)}{of.note && `; ${of.note}`}</div>
         {(of.flags ?? []).flatMap((f) => (f.moves ?? []).map((m) => <div key={f.flag + m.from + m.to} className="small">{f.edited ? "" : `${f.flag}: `}{m.from} → {m.to}: {range(m.users)}</div>))}
       </dd>

@@ -259,6 +259,65 @@ test("text from users is never markup", async (t) => {
   assert.equal(await page.evaluate(() => window.pwned), undefined);
 });
 
+// doors says what the server's own document says: whether changes can wait for
+// others, and whether people have accounts.
+async function doors() {
+  const { paths } = await place.call("GET", "/api/v1/openapi.json");
+  return { plans: "/api/v1/changes" in paths, accounts: "/api/v1/users" in paths && Boolean(place.link) };
+}
+
+test("what needs others is planned, asked for, approved by them, and applied", async (t) => {
+  if (!(await doors()).plans) return t.skip("this server makes every change at once");
+  await place.call("POST", "/api/v1/flags", boolean("shop.asks.first", { riskTier: "high" }));
+  await place.call("POST", "/api/v1/environments/production/flags/shop.asks.first/enable", { reason: "a test" });
+  const { secret } = await place.call("POST", "/api/v1/tokens", { kind: "sdk", name: "asks", environment: "production", reason: "a test" });
+  const now = Date.now();
+  await place.call("POST", "/sdk/v1/telemetry", {
+    batch: crypto.randomUUID(), seq: 1, sentAt: new Date(now).toISOString(), dropped: { exposures: 0, observations: 0 }, instance: { id: "asks-1", service: "asks", version: "1", sdk: "t" }, applied: { epoch: 1, version: 1 }, errors: [], exposures: [], observations: [], contexts: [],
+    counts: [{ flag: "shop.asks.first", variant: "off", n: 10, from: new Date(now - 5000).toISOString(), to: new Date(now).toISOString() }], unknownFlags: [],
+  }, secret);
+  while (!(await place.call("GET", "/api/v1/flags/shop.asks.first")).lastEvaluated) await new Promise((resolve) => setTimeout(resolve, 200));
+  const page = await signed(t, "/flags/shop.asks.first?environment=production");
+  await page.getByLabel("Default serves", { exact: true }).selectOption("on");
+  await page.getByRole("button", { name: "Review and apply" }).click();
+  await page.getByRole("dialog").getByText("high risk").waitFor();
+  await page.getByRole("dialog").getByText("production: default: off → on").waitFor();
+  await apply(page, "Ask for approval", "to everybody");
+  await page.getByRole("link", { name: "See the request" }).click();
+  await page.getByText("2 people must approve it").first().waitFor();
+  const at = new URL(page.url()).hash.slice(1);
+  for (const name of ["bea", "cem"]) {
+    const made = await place.call("POST", "/api/v1/tokens", { kind: "api", name, actor: `user:${name}`, reason: "a test" });
+    const other = await open(browser, { url: place.url, token: made.secret });
+    await other.go(at);
+    await other.page.getByRole("button", { name: "Approve" }).click();
+    await apply(other.page, "Approve", "as expected");
+    await other.page.getByText(`user:${name}`).waitFor();
+    await other.context.close();
+  }
+  await page.getByRole("button", { name: "Apply" }).click();
+  await apply(page, "Apply", "both agree");
+  await page.getByText("applied", { exact: true }).waitFor();
+  assert.equal((await place.call("GET", "/api/v1/flags/shop.asks.first")).environments.production.default.variant, "on");
+});
+
+test("the first person sets themselves up, leaves, and comes back by password", async (t) => {
+  if (!(await doors()).accounts) return t.skip("this server has no accounts");
+  const { page, context, trouble } = await open(browser, { url: place.url });
+  t.after(() => context.close());
+  await page.goto(place.link);
+  await page.getByLabel("Your name").fill("ann");
+  await page.getByLabel("Password").first().fill("a sentence that is long enough");
+  await page.getByRole("button", { name: "Make the first account" }).click();
+  await page.getByRole("heading", { name: "Home", exact: true }).waitFor();
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByLabel("Name").fill("ann");
+  await page.getByLabel("Password").first().fill("a sentence that is long enough");
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
+  await page.getByRole("heading", { name: "Home", exact: true }).waitFor();
+  assert.deepEqual(trouble, []);
+});
+
 const pages = [
   "/", "/flags", "/flags/new", "/flags/shop.checkout.fast", "/flags/shop.rules.order", "/flags/shop.checkout.fast?tab=try", "/flags/shop.checkout.fast?tab=history", "/flags/shop.checkout.fast?tab=details", "/flags/shop.harm.shown?tab=rollouts",
   "/rollouts", "/rollouts/new?flag=shop.checkout.fast", "/rollouts/shop.harm.shown", "/approvals", "/audit", "/fleet", "/segments", "/segments?edit=%2B", "/metrics", "/metrics?edit=%2B", "/tokens", "/tokens?edit=%2B", "/webhooks", "/webhooks?edit=%2B", "/settings", "/nowhere",

@@ -14,8 +14,9 @@ export const program = process.env.FLYBALL_BINARY ?? new URL("../../bin/flyball"
 export async function serve() {
   const folder = await mkdtemp(join(tmpdir(), "flyball-page-"));
   const server = spawn(program, ["serve", "--listen", "127.0.0.1:0", "--data", folder, "--log-level", "info"], { stdio: ["ignore", "ignore", "pipe"] });
-  let url, token;
+  let url, token, link;
   for await (const line of createInterface({ input: server.stderr })) {
+    link = /^set-up link.*?: (\S+)/.exec(line)?.[1] ?? link;
     token = /^admin token: (\S+)/.exec(line)?.[1] ?? token;
     url = / url=(\S+)/.exec(line)?.[1];
     if (url) break;
@@ -37,7 +38,7 @@ export async function serve() {
     }
     await rm(folder, { recursive: true, force: true });
   }
-  return { url, token, call, stop };
+  return { url, token, link, call, stop };
 }
 
 export function launch() {

@@ -86,12 +86,12 @@ export const doors = queryOptions({
 
 export const changes = (open: boolean) => queryOptions({
   queryKey: ["changes"],
-  enabled: open,
+  enabled: open, refetchInterval: 20_000,
   queryFn: async () => ((await ask("/api/v1/changes")) as { changes: ChangeRequest[] | null }).changes ?? [],
 });
 
 export const changeRequest = (id: string) => queryOptions({
-  queryKey: ["changes", id],
+  queryKey: ["changes", id], refetchInterval: 5000,
   queryFn: async () => (await ask(`/api/v1/changes/${encodeURIComponent(id)}`)) as ChangeRequest,
 });
 

@@ -80,7 +80,7 @@ func (s *Server) changes(w http.ResponseWriter, r *http.Request) {
 // begin greets a page. One that comes back is told what it missed, unless that
 // is too much.
 func (h *happenings) begin(of *service.Service, last string) error {
-	newest, _ := of.News()
+	newest, _ := of.Heard()
 	seen, err := strconv.ParseInt(last, 10, 64)
 	if err == nil && seen > 0 && seen <= newest && newest-seen <= mostMissed {
 		h.seen = seen
@@ -123,7 +123,7 @@ func (s *Server) followNews(r *http.Request, h *happenings) {
 // tell tells of the entries that are news, and returns what is closed when
 // there are more.
 func (h *happenings) tell(ctx context.Context, of *service.Service) (<-chan struct{}, error) {
-	newest, next := of.News()
+	newest, next := of.Heard()
 	for h.seen < newest {
 		found, err := of.ListAudit(ctx, service.ListAudit{After: h.seen, Limit: mostMissed})
 		if err != nil {

@@ -86,22 +86,3 @@ func (p Principal) sees(e flyball.AuditEntry) bool {
 	}
 	return p.may(e.Subject) == nil
 }
-
-// News returns the number of the newest entry of the audit log that this node
-// knows of, and a channel that is closed when it knows of a newer one.
-func (s *Service) News() (newest int64, next <-chan struct{}) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.newest, s.news
-}
-
-// heardOf wakes those who wait for news, if an entry is news.
-func (s *Service) heardOf(entry int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if entry > s.newest {
-		s.newest = entry
-		close(s.news)
-		s.news = make(chan struct{})
-	}
-}

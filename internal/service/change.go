@@ -79,7 +79,7 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 		}
 	}
 	gathered(ctx, out.Versions)
-	s.heardOf(e.entry)
+	s.heard.of(e.entry)
 	if s.changed != nil && len(e.log) > 0 {
 		s.changed()
 	}

@@ -196,7 +196,7 @@ func (s *Service) Refresh(ctx context.Context) error {
 		return nil
 	})
 	if err == nil {
-		s.heardOf(newest)
+		s.heard.of(newest)
 	}
 	return err
 }

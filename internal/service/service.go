@@ -27,11 +27,10 @@ type Service struct {
 	seal      *store.Seal
 	tell      func(ctx context.Context, webhook string, e flyball.AuditEntry) (status int, err error)
 
-	mu        sync.Mutex // guards heads and news; publishing only
+	mu        sync.Mutex // guards heads; publishing only
 	heads     map[string]*Published
 	published chan struct{} // closed and replaced when an environment first appears
-	newest    int64         // the last entry of the audit log that is known of
-	news      chan struct{} // closed and replaced when there is a newer one
+	heard     hearing
 	tokens    tokenCache
 	ticketKey string
 }
@@ -61,7 +60,7 @@ func New(ctx context.Context, db *store.DB, opts Options) (*Service, error) {
 	s := &Service{
 		db: db, log: opts.Log, judgeable: opts.Judgeable, changed: opts.Changed, evidence: opts.Evidence, fleet: opts.Fleet,
 		seal: opts.Seal, tell: opts.Tell,
-		heads: map[string]*Published{}, published: make(chan struct{}), news: make(chan struct{}), tokens: newTokenCache(),
+		heads: map[string]*Published{}, published: make(chan struct{}), tokens: newTokenCache(),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

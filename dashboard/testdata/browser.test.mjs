@@ -105,7 +105,7 @@ test("create a flag, build a nested rule, apply it, and OFREP serves it", async 
   await page.getByRole("button", { name: "Review and apply" }).click();
   await page.getByRole("dialog").getByText("if plan is “pro” and (app.version is at least version “2.0.0” or not (age > 17)): on").waitFor();
   await apply(page, "Apply", "grown-ups on new apps first");
-  await page.getByText("production v").first().waitFor();
+  await page.getByRole("dialog").waitFor({ state: "detached" });
   const { environments } = await place.call("GET", "/api/v1/flags/shop.search.ranked");
   assert.deepEqual(environments.production.rules[0].if, {
     all: [{ attribute: "plan", op: "in", values: ["pro"] }, { any: [{ attribute: "app.version", op: "semverGte", values: ["2.0.0"] }, { not: { attribute: "age", op: "gt", values: [17] } }] }],

@@ -71,7 +71,7 @@ function Asked({ wish, close }: { wish: Wish; close: () => void }) {
         notifications.show({ title: "Asked for approval", message: <>It waits for others. {id && <a href={`#/approvals/${id}`}>See the request</a>}</> });
       } else told(wish, answer);
       wish.done?.(answer);
-      void client.invalidateQueries();
+      void client.invalidateQueries({ predicate: (q) => q.queryKey[0] !== "plan" }); // what was made can be planned no more
     } catch (e) {
       setError(e);
     } finally {

@@ -30,7 +30,6 @@ type flagdDocument struct {
 // flagdOf returns the document of a ruleset for tokens like p's, which is made
 // once for all of them.
 func flagdOf(head *service.Published, p service.Principal) (*flagdDocument, error) {
-	head.Asked()
 	d := head.Keep("flagd "+strings.Join(p.Flags, " "), func() any {
 		return sync.OnceValue(func() *flagdDocument { return newFlagdDocument(head, p.Flags) })
 	}).(func() *flagdDocument)()
@@ -71,6 +70,7 @@ func (s *Server) flagd(w http.ResponseWriter, r *http.Request) {
 	head, err := s.service.Published(p.Environment)
 	var d *flagdDocument
 	if err == nil {
+		head.Asked()
 		d, err = flagdOf(head, p)
 	}
 	if err != nil {
@@ -112,6 +112,7 @@ func (s *Server) openFlagd(ctx context.Context, c flagd.Call) (flagd.Session, er
 			if err != nil {
 				return nil, nil, err
 			}
+			head.Asked()
 			d, err := flagdOf(head, p)
 			return d.json, head.Superseded, err
 		},

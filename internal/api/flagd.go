@@ -70,7 +70,6 @@ func (s *Server) flagd(w http.ResponseWriter, r *http.Request) {
 	head, err := s.service.Published(p.Environment)
 	var d *flagdDocument
 	if err == nil {
-		head.Asked()
 		d, err = flagdOf(head, p)
 	}
 	if err != nil {
@@ -113,7 +112,6 @@ func (s *Server) openFlagd(ctx context.Context, c flagd.Call) (flagd.Session, er
 			if err != nil {
 				return nil, nil, err
 			}
-			head.Asked()
 			d, err := flagdOf(head, p)
 			s.noteAll(head, &p)
 			return d.json, head.Superseded, err

@@ -75,6 +75,7 @@ func doors(h *house) (all []door) {
 		door{"apply_change", "POST", "/api/v1/changes/nobody-made-it/apply", ""},
 		door{"ruleset", "GET", "/sdk/v1/ruleset", ""},
 		door{"stream", "GET", "/sdk/v1/stream", ""},
+		door{"events", "GET", "/api/v1/events", ""},
 		door{"flagd", "GET", "/flagd/v1/flags", ""},
 		door{"telemetry", "POST", "/sdk/v1/telemetry", "{}"},
 		door{"ofrep bulk", "POST", "/ofrep/v1/evaluate/flags", ""},

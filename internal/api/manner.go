@@ -81,7 +81,8 @@ func mannerOf(r *http.Request, o Operation) (*service.Manner, error) {
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		yes, err := strconv.ParseBool(query.Get(name))
 		switch {
-		case name == manPreviewBy && o.Changes() && len(query[name]) == 1: // looked at below
+		case name == manPreviewBy && o.Changes() && len(query[name]) == 1:
+			continue // looked at below
 		case !slices.ContainsFunc(o.Manners(), func(m Manner) bool { return m.Name == name }):
 			return nil, flyball.FieldErrorf(strings.ToValidUTF8(name, "\uFFFD"), "is not known in the query; a change takes dryRun, propose, breakGlass or previewBy there, and a decision dryRun")
 		case err != nil || len(query[name]) > 1:

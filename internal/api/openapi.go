@@ -19,6 +19,10 @@ import (
 // before the first one.
 var openAPI = sync.OnceValues(func() ([]byte, error) { return json.MarshalIndent(document(), "", "  ") })
 
+// OpenAPI returns the document that a running server has at
+// /api/v1/openapi.json.
+func OpenAPI() ([]byte, error) { return openAPI() }
+
 func document() *huma.OpenAPI {
 	doc := &huma.OpenAPI{
 		OpenAPI: "3.1.0",

@@ -88,6 +88,7 @@ func New(o Options) *Server {
 	s.route(mux, "GET /api/v1/audit/export", policy{access: service.Read}, s.exportAudit)
 	openAPI()
 	s.route(mux, "GET /api/v1/openapi.json", policy{public: true}, s.openAPI)
+	s.route(mux, "GET /api/v1/events", policy{access: service.Read}, s.changes)
 	s.route(mux, "GET /sdk/v1/ruleset", policy{access: service.SDK}, s.ruleset)
 	s.route(mux, "GET /sdk/v1/stream", policy{access: service.SDK}, s.stream)
 	s.route(mux, "POST /sdk/v1/telemetry", policy{access: service.OFREP}, s.telemetry)

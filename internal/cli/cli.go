@@ -101,8 +101,24 @@ func (p *program) root() *cobra.Command {
 	noun(root, "flag").AddCommand(p.exportFlagdCommand())
 	noun(root, "audit").AddCommand(p.verifyAuditCommand(), p.exportAuditCommand())
 	noun(root, "change").AddCommand(p.applyChangeCommand())
-	root.AddCommand(p.serveCommand(), p.demoCommand(), p.backtestCommand(), p.applyCommand(), p.exportCommand(), p.scanCommand(), p.mcpCommand())
+	root.AddCommand(p.serveCommand(), p.demoCommand(), p.backtestCommand(), p.applyCommand(), p.exportCommand(), p.scanCommand(), p.mcpCommand(), p.openAPICommand())
 	return root
+}
+
+// openAPICommand prints the API's document, of which the dashboard's types are
+// made.
+func (p *program) openAPICommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "openapi", Hidden: true, Short: "Print the OpenAPI document that a server of this version has", Example: "  flyball openapi", Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			body, err := api.OpenAPI()
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(p.out, "%s\n", body)
+			return err
+		},
+	}
 }
 
 func (p *program) setting(name, otherwise string) string {

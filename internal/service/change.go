@@ -94,6 +94,7 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 	if len(e.log) > 0 {
 		s.news.ring()
 	}
+	s.heard.of(e.entry)
 	if s.changed != nil && len(e.log) > 0 {
 		s.changed()
 	}
@@ -126,6 +127,7 @@ type edit struct {
 	glass     bool                   // it is made though others ought to approve
 	beyond    *flyball.Beyond        // how it goes beyond an agent's envelope
 	edits     []flyball.Edit
+	entry     int64 // the last one that was written to the audit log
 	log       []store.LogEntry
 	flags     map[string]*flyball.Flag // that are new or changed; nil if archived
 	segments  map[string]bool          // that are new or changed
@@ -349,7 +351,11 @@ func (e *edit) audit(environment string, r *rulesetEdit) error {
 		}
 		entry.Evidence = body
 	}
-	return e.tx.AppendAudit(&entry)
+	if err := e.tx.AppendAudit(&entry); err != nil {
+		return err
+	}
+	e.entry = entry.Seq
+	return nil
 }
 
 // account notes in an audit entry what was known before the change was made,

@@ -34,6 +34,7 @@ type Service struct {
 	heads     map[string]*Published
 	published chan struct{} // closed and replaced when an environment first appears
 	news      bell          // rings when rollouts, or their evidence, may have changed
+	heard     hearing
 	tokens    tokenCache
 	passwords *hasher
 	tries     *tries

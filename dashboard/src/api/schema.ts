@@ -24,6 +24,183 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/audit/checkpoint": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign a statement of what the audit log's latest entry is, to be kept elsewhere.
+         * @description On the command line: `flyball audit checkpoint -o json > checkpoint.json`
+         */
+        post: operations["checkpoint_audit"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the public key by which checkpoints are checked.
+         * @description On the command line: `flyball audit key`
+         */
+        get: operations["get_audit_key"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Prove that the audit log is what was written, entry by entry. */
+        get: operations["verify_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/changes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List changes that wait for approval or review.
+         * @description On the command line: `flyball change list`
+         */
+        get: operations["list_changes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/changes/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a change that was proposed: what it does, and who must approve.
+         * @description On the command line: `flyball change show 0f3a9c12d4e5`
+         */
+        get: operations["get_change"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/changes/{id}/apply": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a change that was approved; it answers as the capability that was proposed.
+         * @description On the command line: `flyball change apply 0f3a9c12d4e5`
+         */
+        post: operations["apply_change"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/changes/{id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Consent to exactly the change that was proposed.
+         * @description On the command line: `flyball change approve 0f3a9c12d4e5 --reason 'the preview is as expected'`
+         */
+        post: operations["approve_change"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/changes/{id}/reject": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Refuse a change that was proposed, or take it back.
+         * @description On the command line: `flyball change reject 0f3a9c12d4e5 --reason 'after the holidays'`
+         */
+        post: operations["reject_change"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/changes/{id}/review": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Close the review of a change that was made by breaking the glass.
+         * @description On the command line: `flyball change review 0f3a9c12d4e5 --reason 'it was right: the site was down'`
+         */
+        post: operations["review_change"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/deliveries": {
         parameters: {
             query?: never;
@@ -185,6 +362,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/environments/{environment}/flags/{key}/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell what a flag served to a unit at a time, by which rule, and who had it so.
+         * @description On the command line: `flyball flag why payments.checkout.new-flow -e production --unit user-1 --context '{country: CA}' --at 2026-11-21T19:00:00Z`
+         */
+        post: operations["explain_flag"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/environments/{environment}/flags/{key}/kill": {
         parameters: {
             query?: never;
@@ -219,6 +416,26 @@ export interface paths {
          * @description On the command line: `flyball flag resume payments.checkout.new-flow -e production --reason 'fixed in 1.4.3'`
          */
         post: operations["resume_flag"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/environments/{environment}/flags/{key}/revert": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Go back to what an environment served for a flag at a version of its ruleset.
+         * @description On the command line: `flyball flag revert payments.checkout.new-flow --to 41 -e production --reason 'the new rules miss Canada'`
+         */
+        post: operations["revert_flag"];
         delete?: never;
         options?: never;
         head?: never;
@@ -507,6 +724,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show what changes need in protected environments.
+         * @description On the command line: `flyball policy get`
+         */
+        get: operations["get_policy"];
+        /**
+         * Say what changes need in protected environments.
+         * @description On the command line: `flyball policy update -f policy.yaml --reason 'a freeze over the holidays'`
+         */
+        put: operations["update_policy"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/rollouts": {
         parameters: {
             query?: never;
@@ -525,6 +766,26 @@ export interface paths {
          * @description On the command line: `flyball rollout start payments.checkout.new-flow -e production --treatment on --control off --steps '[{ppm: 10000, hold: 30m}, {ppm: 1000000, hold: 24h}]' --guardrails '[{metric: checkout.errors, margin: {relative: 0.05}}]' --reason 'ship it'`
          */
         post: operations["start_rollout"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rollouts/plan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell what a plan would come to at the present traffic; it starts nothing.
+         * @description On the command line: `flyball rollout plan payments.checkout.new-flow -f rollout.yaml --traffic '{unitsPerDay: 40000, requestsPerSecond: 20, baseline: {checkout.errors: 0.01}}'`
+         */
+        post: operations["plan_rollout"];
         delete?: never;
         options?: never;
         head?: never;
@@ -565,6 +826,43 @@ export interface paths {
          * @description On the command line: `flyball rollout abort payments.checkout.new-flow --reason 'support calls'`
          */
         post: operations["abort_rollout"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rollouts/{id}/await": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Wait until a rollout has a verdict, reaches a step or ends. */
+        get: operations["await_rollout"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rollouts/{id}/evidence": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show what the judge knows of a rollout: verdicts, estimates, what is missing.
+         * @description On the command line: `flyball rollout evidence payments.checkout.new-flow`
+         */
+        get: operations["get_evidence"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -625,6 +923,26 @@ export interface paths {
          * @description On the command line: `flyball rollout resume payments.checkout.new-flow --reason 'the release is done'`
          */
         post: operations["resume_rollout"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rollouts/{id}/step-back": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take a rollout one step down, and pause it there.
+         * @description On the command line: `flyball rollout step-back payments.checkout.new-flow --reason 'latency looks odd'`
+         */
+        post: operations["step_back_rollout"];
         delete?: never;
         options?: never;
         head?: never;
@@ -738,7 +1056,7 @@ export interface paths {
         put?: never;
         /**
          * Create a token; its secret is shown once.
-         * @description On the command line: `flyball token create checkout-service --kind sdk -e production --reason 'deploy checkout'`
+         * @description On the command line: `flyball token create payments-ci --kind api --grants '[{role: editor, team: payments}]' --reason 'deploys of payments'`
          */
         post: operations["create_token"];
         delete?: never;
@@ -781,6 +1099,94 @@ export interface paths {
         get: operations["list_unknown_flags"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List people's accounts.
+         * @description On the command line: `flyball user list`
+         */
+        get: operations["list_users"];
+        put?: never;
+        /**
+         * Create a person's account.
+         * @description On the command line: `flyball user create ann --name 'Ann Example' --grants '[{role: editor, team: payments-team}]' --reason 'she joins'`
+         */
+        post: operations["create_user"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a person's account.
+         * @description On the command line: `flyball user get ann`
+         */
+        get: operations["get_user"];
+        /**
+         * Replace what an account says of a person and what they may do.
+         * @description On the command line: `flyball user update ann --grants '[{role: approver, environment: production}]' --reason 'she is on call'`
+         */
+        put: operations["update_user"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{id}/disable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Shut a person out: sessions end, and their tokens open nothing.
+         * @description On the command line: `flyball user disable ann --reason 'she leaves'`
+         */
+        post: operations["disable_user"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{id}/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Change your own password, or make a link by which somebody chooses theirs.
+         * @description On the command line: `flyball user password ann --link --reason 'she lost it'`
+         */
+        post: operations["set_password"];
         delete?: never;
         options?: never;
         head?: never;
@@ -927,7 +1333,6 @@ export interface components {
         Applied: {
             /** @description false if everything was so already */
             changed: boolean;
-            dryRun?: boolean;
             /** @description each noun before and after */
             edits: components["schemas"]["Edit"][] | null;
             /** @description the new ruleset version of each environment that changed */
@@ -936,14 +1341,25 @@ export interface components {
             };
         };
         Apply: {
-            /** @description tell the difference and change nothing */
-            dryRun?: boolean;
             flags?: components["schemas"]["FlagFile"][] | null;
             metrics?: components["schemas"]["Metric"][] | null;
             /** @description why */
             reason: string;
             segments?: components["schemas"]["Segment"][] | null;
             teams?: components["schemas"]["Team"][] | null;
+        };
+        Approval: {
+            /** Format: date-time */
+            at: string;
+            by: string;
+            digest: string;
+            reason?: string;
+        };
+        Approvals: {
+            /** @description each must have all of these, and be neither the proposer nor an agent */
+            from?: components["schemas"]["Grant"][] | null;
+            /** Format: int64 */
+            number: number;
         };
         ArchiveFlag: {
             /** @description the flag's key */
@@ -963,8 +1379,40 @@ export interface components {
             /** Format: int64 */
             treatment: number;
         };
+        AssumedTraffic: {
+            /**
+             * Format: double
+             * @description its rate or mean now; null is not known
+             */
+            baseline: number | null;
+            /**
+             * Format: double
+             * @description of a mean
+             */
+            deviation?: number;
+            /** @enum {string} */
+            from: "observed" | "given" | "unknown";
+            metric: string;
+            /**
+             * Format: double
+             * @description what is judged: units, or requests; null is not known
+             */
+            trialsPerSecond: number | null;
+            /**
+             * Format: double
+             * @description null is not known
+             */
+            unitsPerDay: number | null;
+        };
         Audit: {
             entries: components["schemas"]["AuditEntry"][] | null;
+            /** @description whether there are further entries */
+            more?: boolean;
+            /**
+             * Format: int64
+             * @description where they go on: the value of before, or of after if that was given
+             */
+            next?: number;
         };
         AuditEntry: {
             /** @example flag.kill */
@@ -972,18 +1420,32 @@ export interface components {
             actor: components["schemas"]["Actor"];
             /** @description SHA-256 of the ruleset after */
             afterHash?: string;
+            /** @description that were used */
+            approvals?: components["schemas"]["Approval"][] | null;
             /** Format: date-time */
             at: string;
             /** @description SHA-256 of the ruleset before */
             beforeHash?: string;
+            /** @description whether it was made although others ought to have approved */
+            breakGlass?: boolean;
+            /** @description the id of the request that was approved */
+            change?: string;
             /** @description what was changed, before and after */
             edits: components["schemas"]["Edit"][] | null;
             environment?: string;
             /** @description what an automatic decision rested on */
             evidence?: unknown;
+            /** @description SHA-256 of this entry's JSON, as it was written, without this field */
+            hash?: string;
+            /** @description the hash of the entry before */
+            prev?: string;
+            /** @description who got something else by it, as far as was known */
+            previews?: components["schemas"]["Preview"][] | null;
             reason: string;
             /** @description the id shared by all entries of one request */
             request?: string;
+            /** @description how much it could hurt, as far as was known */
+            risk?: string;
             /** Format: int64 */
             seq: number;
             /**
@@ -994,6 +1456,47 @@ export interface components {
             /** Format: int64 */
             version?: number;
         };
+        AuditKey: {
+            /** @description as checkpoints name it */
+            id: string;
+            /** @description whose log it signs */
+            installation: string;
+            /** @description Ed25519, in base64 */
+            publicKey: string;
+        };
+        AwaitRollout: {
+            /**
+             * @description what to wait for (default verdict)
+             * @enum {string}
+             */
+            for?: "verdict" | "step" | "end";
+            /** @description the rollout's id, or its flag's key */
+            id: string;
+            /**
+             * Format: int64
+             * @description the step to be judged (default the one in force), or to be reached (default the next one; one beyond the last is completion), counted from 0
+             */
+            step?: number;
+            /**
+             * @description how long to wait, at most 1m (default 30s); ask again if it has not come
+             * @example 30s
+             */
+            timeout?: string;
+        };
+        Awaited: {
+            /** @description whether what was waited for has come, or cannot come any more; else ask again */
+            done: boolean;
+            for: string;
+            /** @enum {string} */
+            outcome: "healthy" | "breached" | "unsure" | "reached" | "steppedBack" | "completed" | "aborted" | "stopped";
+            rollout: components["schemas"]["RolloutView"];
+            /**
+             * Format: int64
+             * @description the step that is judged, or to be reached
+             */
+            step: number;
+            why?: string;
+        };
         Baseline: {
             /**
              * @description how long it is between two false alarms on average, if the stream is as the model says (default 720h)
@@ -1001,11 +1504,96 @@ export interface components {
              */
             falseAlarm?: string;
         };
+        Break: {
+            /** @enum {string} */
+            kind: "edited" | "missing" | "reordered" | "truncated" | "rewritten" | "foreign";
+            /**
+             * Format: int64
+             * @description the first entry that is wrong
+             */
+            seq: number;
+            why: string;
+        };
+        Bucket: {
+            /** Format: int64 */
+            point: number;
+            seed: string;
+            unit: string;
+        };
         Budget: {
             /** Format: int64 */
             exposedUnits?: number;
             /** Format: int64 */
             unitMinutes?: number;
+        };
+        Cause: {
+            action: string;
+            actor: components["schemas"]["Actor"];
+            /** Format: date-time */
+            at: string;
+            reason: string;
+            /**
+             * Format: int64
+             * @description the entry of the audit log
+             */
+            seq: number;
+            /**
+             * Format: int64
+             * @description the ruleset version that it made
+             */
+            version?: number;
+        };
+        ChangeID: {
+            /** @description the change's id */
+            id: string;
+        };
+        ChangeRequest: {
+            appliedAt?: string;
+            appliedBy?: string;
+            approvals?: components["schemas"]["Approval"][] | null;
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            expiresAt: string;
+            /** @description the flag that it concerns; none if it concerns more */
+            flag?: string;
+            id: string;
+            /** @description what the capability is run with once it is approved; sealed if it holds secrets */
+            input?: unknown;
+            /** @description the capability, as in the API's document */
+            operation: string;
+            /** @description as it was when proposed */
+            plan: components["schemas"]["Plan"];
+            proposer: components["schemas"]["Actor"];
+            reason: string;
+            /** @description why it was rejected */
+            rejectedAs?: string;
+            rejectedBy?: string;
+            /** @enum {string} */
+            state: "open" | "applied" | "rejected" | "expired" | "review";
+        };
+        Changes: {
+            changes: components["schemas"]["ChangeRequest"][] | null;
+        };
+        Checkpoint: {
+            /**
+             * Format: date-time
+             * @description when it was signed
+             */
+            at: string;
+            /** @description the hash of that entry, and with it of all before */
+            hash: string;
+            /** @description whose log it is */
+            installation: string;
+            /** @description which key signed it */
+            key: string;
+            /**
+             * Format: int64
+             * @description the latest entry
+             */
+            seq: number;
+            /** @description Ed25519, in base64 */
+            signature: string;
         };
         Condition: {
             /** @description every one holds */
@@ -1176,6 +1764,8 @@ export interface components {
              *     ]
              */
             flags?: string[] | null;
+            /** @description what it may do at most (api tokens; default: everything that its actor may) */
+            grants?: components["schemas"]["Grant"][] | null;
             /**
              * @description sdk and client tokens open one environment; api and agent tokens manage
              * @enum {string}
@@ -1186,6 +1776,19 @@ export interface components {
             /** @description the person behind an agent */
             onBehalfOf?: string;
             /** @description why it is made */
+            reason: string;
+        };
+        DataQuality: {
+            blocks: boolean;
+            kind: string;
+            why: string;
+        };
+        DecideChange: {
+            /** @description the digest of what you looked at; another one is a conflict */
+            digest?: string;
+            /** @description the change's id */
+            id: string;
+            /** @description what you looked at, or why not */
             reason: string;
         };
         Deliveries: {
@@ -1222,13 +1825,19 @@ export interface components {
             status?: number;
             webhook: string;
         };
+        DisableUser: {
+            /** @description user: and a name; the name alone will do */
+            id: string;
+            /** @description why */
+            reason: string;
+        };
         Edit: {
             after?: unknown;
             before?: unknown;
             environment?: string;
             key: string;
             /**
-             * @description flag, config, segment, metric, rollout, environment, team, token, webhook or delivery
+             * @description flag, config, segment, metric, rollout, environment, team, user, token, webhook or delivery
              * @example config
              */
             noun: string;
@@ -1239,6 +1848,14 @@ export interface components {
             /** @description whether approvals apply */
             protected: boolean;
             /**
+             * @description attributes of contexts that programs tell, so that the effect of changes can be previewed; no other leaves them
+             * @example [
+             *       "country",
+             *       "plan"
+             *     ]
+             */
+            sampleAttributes?: string[] | null;
+            /**
              * Format: int64
              * @description the version of the ruleset in force; rises by one with each change
              */
@@ -1246,6 +1863,14 @@ export interface components {
         };
         Environments: {
             environments: components["schemas"]["Environment"][] | null;
+        };
+        Estimate: {
+            /** Format: double */
+            high: number;
+            /** Format: double */
+            low: number;
+            /** Format: double */
+            value: number;
         };
         Evaluate: {
             /**
@@ -1284,23 +1909,98 @@ export interface components {
             blocks?: string[] | null;
             /** Format: int64 */
             crossed: number;
+            enoughIn: string | null;
             guardrails: components["schemas"]["MetricEvidence"][] | null;
             /** Format: int64 */
             joined: number;
             lag: string;
             last: components["schemas"]["ArmTimes"];
+            /** Format: int64 */
+            late: number;
             lossy?: string;
+            quality?: components["schemas"]["DataQuality"][] | null;
             rollout: string;
             srm: components["schemas"]["SampleRatio"];
             /** Format: int64 */
             step: number;
             stepUnits: components["schemas"]["Arms"];
             success?: components["schemas"]["MetricEvidence"][] | null;
+            /** Format: double */
+            unitMinutes: number;
             units: components["schemas"]["Arms"];
             /** Format: int64 */
             unjoined: number;
+            /** Format: int64 */
+            untrusted: number;
             verdict: string;
             why?: string;
+            winner?: components["schemas"]["Winner"];
+        };
+        Example: {
+            attributes: {
+                [key: string]: unknown;
+            };
+            from: string;
+            to: string;
+            /** @description a hash of the unit, with a key of the installation */
+            unit: string;
+        };
+        ExplainFlag: {
+            /**
+             * @description when (default: now)
+             * @example 2026-11-21T19:00:00Z
+             */
+            at?: string;
+            /**
+             * @description further attributes
+             * @example {
+             *       "country": "CA"
+             *     }
+             */
+            context?: {
+                [key: string]: unknown;
+            };
+            /**
+             * @description where
+             * @example production
+             */
+            environment: string;
+            /** @description the flag's key */
+            key: string;
+            /**
+             * @description the targeting key, as a rule a user
+             * @example user-1
+             */
+            unit?: string;
+        };
+        Explanation: {
+            at: string;
+            /** @description where the unit fell, if a split or a rollout decided */
+            bucket?: components["schemas"]["Bucket"];
+            by?: string;
+            /** @description what last changed the flag, or what is served for it */
+            changed: components["schemas"]["Cause"];
+            /** @description SHA-256 of the ruleset, as the audit log has it */
+            digest: string;
+            /** @description whether rules and default applied */
+            enabled: boolean;
+            environment: string;
+            errorCode?: string;
+            flag: string;
+            /** @description set if the flag was killed */
+            killed?: components["schemas"]["Kill"];
+            /** @description the rollout in force, with its step and its share */
+            overlay?: components["schemas"]["Overlay"];
+            prerequisites?: components["schemas"]["PrerequisiteOutcome"][] | null;
+            reason: string;
+            rollout?: string;
+            rule?: string;
+            /** Format: int64 */
+            step?: number;
+            value?: unknown;
+            variant?: string;
+            /** Format: int64 */
+            version: number;
         };
         ExportFlagd: {
             /**
@@ -1395,6 +2095,23 @@ export interface components {
                 [key: string]: unknown;
             };
         };
+        FlagImpact: {
+            affected: components["schemas"]["Estimate"];
+            /** @enum {string} */
+            basis: "sample" | "structure";
+            /** @description affected, by the value of the attribute that was asked for */
+            by?: {
+                [key: string]: components["schemas"]["Estimate"];
+            };
+            /** @description false for one that only depends on what was edited */
+            edited?: boolean;
+            examples?: components["schemas"]["Example"][] | null;
+            flag: string;
+            /** @description from which variant to which */
+            moves?: components["schemas"]["Move"][] | null;
+            /** @description affected of all, 0 to 1 */
+            share: components["schemas"]["Estimate"];
+        };
         FlagIn: {
             /**
              * @description where
@@ -1412,6 +2129,11 @@ export interface components {
             reason: string;
         };
         FlagKey: {
+            /**
+             * @description as it was at this time (default: now)
+             * @example 2026-11-21T19:00:00Z
+             */
+            at?: string;
             /** @description the flag's key */
             key: string;
         };
@@ -1502,8 +2224,16 @@ export interface components {
             environment: string;
             /** @description the ruleset in force */
             head: components["schemas"]["RulesetID"];
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description those that hold a ruleset
+             */
             instances: number;
+            /**
+             * Format: int64
+             * @description further instances, that tell no ruleset: the server evaluates for them
+             */
+            remote?: number;
             services?: components["schemas"]["ServiceFleet"][] | null;
         };
         Fleets: {
@@ -1519,6 +2249,13 @@ export interface components {
             instance: string;
             /** @description how you know that it is gone */
             reason: string;
+        };
+        Freeze: {
+            /** @description where (default: in every protected one) */
+            environments?: string[] | null;
+            from: string;
+            reason: string;
+            to: string;
         };
         Gate: {
             agent?: string;
@@ -1540,6 +2277,17 @@ export interface components {
             /** Format: int64 */
             step: number;
         };
+        Grant: {
+            /**
+             * @description where it holds (default: everywhere)
+             * @example production
+             */
+            environment?: string;
+            /** @enum {string} */
+            role: "viewer" | "editor" | "approver" | "admin";
+            /** @description whose flags and segments it is for (default: everybody's) */
+            team?: string;
+        };
         Guardrail: {
             /** @description an attribute; none of its values may be harmed */
             by?: string;
@@ -1547,8 +2295,22 @@ export interface components {
             margin?: components["schemas"]["Margin"];
             metric: string;
         };
+        GuardrailForecast: {
+            /** Format: double */
+            advanceMargin: number;
+            /**
+             * Format: double
+             * @description null is none, or not known
+             */
+            detectable: number | null;
+            metric: string;
+            /** @description until it is shown to be within the next step's margin; null is not known */
+            shownIn: string | null;
+            /** @description why something is not known */
+            why?: string;
+        };
         Instance: {
-            applied: components["schemas"]["RulesetID"];
+            applied?: components["schemas"]["RulesetID"];
             environment: string;
             errors?: string[] | null;
             gone?: boolean;
@@ -1584,12 +2346,28 @@ export interface components {
             /** @description only changes of one */
             environment?: string;
             /**
+             * @description only entries of this time on
+             * @example 2026-11-21T19:00:00Z
+             */
+            from?: string;
+            /**
              * Format: int64
              * @description how many at most (default 50)
              */
             limit?: number;
             /** @description the key or id of what was changed */
             subject?: string;
+            /** @description only entries before this time */
+            to?: string;
+        };
+        ListChanges: {
+            /** @description those that are decided or expired too */
+            all?: boolean;
+            /**
+             * Format: int64
+             * @description how many at most (default 50)
+             */
+            limit?: number;
         };
         ListDeliveries: {
             /**
@@ -1597,7 +2375,10 @@ export interface components {
              * @description how many at most (default 100)
              */
             limit?: number;
-            /** @enum {string} */
+            /**
+             * @description only those that are so
+             * @enum {string}
+             */
             state?: "pending" | "delivered" | "dead";
             /** @description the webhook's key */
             webhook?: string;
@@ -1649,7 +2430,7 @@ export interface components {
             better: "lower" | "higher";
             /**
              * Format: double
-             * @description larger values count as this, in both arms
+             * @description larger values count as this, in both arms (default: learnt from control)
              */
             cap?: number;
             /** @description an observation's name, for type ratio */
@@ -1691,10 +2472,13 @@ export interface components {
             advanceMargin: number;
             /** Format: double */
             advanceThreshold: number;
+            /** @description the attribute, each value of which is judged */
+            by?: string;
             /** Format: double */
             control: number | null;
             /** Format: double */
             e: number;
+            enoughIn: string | null;
             /** Format: double */
             estimate: number | null;
             /** Format: date-time */
@@ -1705,11 +2489,16 @@ export interface components {
             margin?: components["schemas"]["Margin"];
             metric: string;
             n: components["schemas"]["Arms"];
+            others?: components["schemas"]["Arms"];
+            slots?: components["schemas"]["MetricEvidence"][] | null;
             stream?: components["schemas"]["StreamEvidence"];
             /** Format: double */
             threshold: number;
+            track?: components["schemas"]["TrackPoint"][] | null;
             /** Format: double */
             treatment: number | null;
+            /** @description of a slot: the attribute's value */
+            value?: string;
             verdict: string;
             why?: string;
         };
@@ -1726,7 +2515,7 @@ export interface components {
             better: "lower" | "higher";
             /**
              * Format: double
-             * @description larger values count as this, in both arms
+             * @description larger values count as this, in both arms (default: learnt from control)
              */
             cap?: number;
             /** @description an observation's name, for type ratio */
@@ -1769,6 +2558,11 @@ export interface components {
         Metrics: {
             metrics: components["schemas"]["MetricView"][] | null;
         };
+        Move: {
+            from: string;
+            to: string;
+            users: components["schemas"]["Estimate"];
+        };
         MoveRule: {
             /** @description the id of the rule that it is to stand before (default: last) */
             before?: string;
@@ -1789,11 +2583,22 @@ export interface components {
             /** @description why it changes */
             reason: string;
         };
+        Need: {
+            /**
+             * Format: int64
+             * @description -1: never at once, by a guarded rollout only
+             */
+            direct: number;
+            /** Format: int64 */
+            staged: number;
+        };
         NewToken: {
             /** @description who acts with it (api and agent tokens) */
             actor?: string;
             /** Format: date-time */
             createdAt: string;
+            /** @description who made it, and answers for what is done with it */
+            createdBy?: string;
             /** @description the environment it opens (sdk and client tokens) */
             environment?: string;
             expiresAt?: string;
@@ -1804,9 +2609,13 @@ export interface components {
              *     ]
              */
             flags?: string[] | null;
+            /** @description what it may do at most (api tokens) */
+            grants?: components["schemas"]["Grant"][] | null;
             id: string;
             /** @enum {string} */
             kind: "sdk" | "client" | "api" | "agent";
+            /** @description when it last opened something, to the minute */
+            lastUsed?: string;
             /** @description what or who uses it */
             name: string;
             /** @description the person behind an agent */
@@ -1870,9 +2679,177 @@ export interface components {
             /** @description why it changes */
             reason: string;
         };
+        PasswordSet: {
+            /** @description whether the password is another now */
+            changed: boolean;
+            /** @description until when the link can be used */
+            expiresAt?: string;
+            /** @description the link, after this server's address; it is shown once */
+            path?: string;
+        };
+        Plan: {
+            /** @example flag.default */
+            action: string;
+            /** @description the same in words */
+            difference: string[] | null;
+            /** @description SHA-256 of the exact change */
+            digest: string;
+            /** @description each noun before and after */
+            edits: components["schemas"]["Edit"][] | null;
+            /** @description what must be approved before it can be applied */
+            needs: components["schemas"]["Approvals"];
+            /** @description who gets something else, by environment */
+            previews?: components["schemas"]["Preview"][] | null;
+            /** @description why nobody may do this now, such as a freeze */
+            refused?: string;
+            /** @description whether it only puts users back on what they had */
+            retreat?: boolean;
+            /** @enum {string} */
+            risk: "none" | "low" | "medium" | "high";
+            /** @description whether it exposes users by a rollout that guardrails watch */
+            staged?: boolean;
+            /** @example payments.checkout.new-flow */
+            subject: string;
+            /** @description the ruleset version of each environment that it alters, before it */
+            versions?: {
+                [key: string]: number;
+            };
+            /** @description why the risk is what it is */
+            why: string[] | null;
+        };
+        PlanRollout: {
+            /**
+             * Format: double
+             * @description chance of ever tripping a healthy rollout, all guardrails together (default 0.01)
+             */
+            alpha?: number;
+            /** @description optional ceilings */
+            budget?: components["schemas"]["Budget"];
+            /** @description the variant that it replaces */
+            control: string;
+            /**
+             * @description where
+             * @example production
+             */
+            environment: string;
+            flag: string;
+            /** @description what must not get worse */
+            guardrails?: components["schemas"]["Guardrail"][] | null;
+            /**
+             * @description what a breached guardrail does (default abort)
+             * @enum {string}
+             */
+            onBreach?: "abort" | "stepBack" | "hold";
+            /** @description what missing data lead to (default {after: 10m, then: hold}) */
+            onSilence?: components["schemas"]["OnSilence"];
+            /** @description what too little evidence leads to (default {after: 4h, then: hold}) */
+            onUnsure?: components["schemas"]["OnUnsure"];
+            /** @description not needed; a file for a start may hold it */
+            reason?: string;
+            /** @description strictly rising shares */
+            steps: components["schemas"]["Step"][] | null;
+            /** @description what should get better */
+            success?: components["schemas"]["Success"][] | null;
+            /**
+             * @description what follows the last step; off makes the rollout a pulse (default keep)
+             * @enum {string}
+             */
+            then?: "keep" | "off";
+            /** @description what you know of the traffic, in place of what was observed */
+            traffic?: components["schemas"]["PlanTraffic"];
+            /** @description the variant whose share rises */
+            treatment: string;
+            /** @description the attribute whose value moves as one (default targetingKey) */
+            unit?: string;
+            /** @description "default", or the id of the rule whose serve is replaced (default "default") */
+            where?: string;
+        };
+        PlanTraffic: {
+            /** @description what each metric is now, by its key: a rate, or a mean */
+            baseline?: {
+                [key: string]: number;
+            };
+            /** @description the standard deviation of each metric that is a mean, by its key */
+            deviation?: {
+                [key: string]: number;
+            };
+            /**
+             * Format: double
+             * @description observations of each metric in a second
+             */
+            requestsPerSecond?: number;
+            /**
+             * Format: double
+             * @description distinct units that reach the flag in a day
+             */
+            unitsPerDay?: number;
+        };
+        Policy: {
+            /**
+             * @description how long a request, with its approvals, can be applied
+             * @example 24h
+             */
+            approvalTTL: string;
+            /** @description by risk: how many approvals a change needs */
+            approvals: {
+                [key: string]: components["schemas"]["Need"];
+            };
+            /** @description times in which nothing is raised */
+            freezes?: components["schemas"]["Freeze"][] | null;
+            /** @description whether a new flag must say what it does */
+            requireDescription?: boolean;
+        };
         Prerequisite: {
             flag: string;
             variant: string;
+        };
+        PrerequisiteOutcome: {
+            flag: string;
+            holds: boolean;
+            serves: string;
+            wants: string;
+        };
+        Preview: {
+            /** @description who get something else */
+            affected: components["schemas"]["Estimate"];
+            /**
+             * @description what it rests on: contexts; for one flag at least the rules alone, as an upper bound; or that no program evaluates the flags
+             * @enum {string}
+             */
+            basis: "sample" | "structure" | "unused";
+            /** @description the attribute by which it is divided */
+            by?: string;
+            /**
+             * Format: double
+             * @description how many equally likely contexts are worth as much
+             */
+            effective?: number;
+            environment: string;
+            /** @description by flag, those that depend on what was edited included */
+            flags?: components["schemas"]["FlagImpact"][] | null;
+            /**
+             * Format: int64
+             * @description how many flags more are affected, less than those told
+             */
+            further?: number;
+            /** @description who leave the safe variant */
+            gain: components["schemas"]["Estimate"];
+            /** @description who come to the safe variant */
+            lose: components["schemas"]["Estimate"];
+            /** @description when the newest of them was seen */
+            newest?: string;
+            note?: string;
+            /** @description when the oldest of them was seen */
+            oldest?: string;
+            /**
+             * Format: int64
+             * @description how many contexts were evaluated
+             */
+            sample: number;
+            /** @description affected of all, 0 to 1 */
+            share: components["schemas"]["Estimate"];
+            /** @description users seen lately */
+            users: components["schemas"]["Estimate"];
         };
         Problem: {
             /** @description what kind of problem it is, for programs */
@@ -1912,6 +2889,33 @@ export interface components {
             /** @description a limit that breaks the guardrail when it is exceeded */
             threshold?: components["schemas"]["Threshold"];
         };
+        Proof: {
+            /** @description where it is not */
+            broken?: components["schemas"]["Break"];
+            /**
+             * Format: int64
+             * @description how many were proved
+             */
+            entries: number;
+            /** @description the hash of that one */
+            hash: string;
+            /**
+             * Format: int64
+             * @description the latest entry of the log
+             */
+            head: number;
+            /** @description whose log it is */
+            installation: string;
+            /** @description whether each entry is what was written, in its place */
+            intact: boolean;
+            /** @description whether there are further entries */
+            more?: boolean;
+            /**
+             * Format: int64
+             * @description the last of them
+             */
+            seq: number;
+        };
         PutEnvironment: {
             /** @example staging */
             key: string;
@@ -1919,6 +2923,14 @@ export interface components {
             protected?: boolean;
             /** @description why it is made or changed */
             reason: string;
+            /**
+             * @description attributes of contexts that programs tell, so that the effect of changes can be previewed; if it is left out it stays, an empty list is none
+             * @example [
+             *       "country",
+             *       "plan"
+             *     ]
+             */
+            sampleAttributes?: string[];
         };
         PutMetric: {
             /**
@@ -1933,7 +2945,7 @@ export interface components {
             better: "lower" | "higher";
             /**
              * Format: double
-             * @description larger values count as this, in both arms
+             * @description larger values count as this, in both arms (default: learnt from control)
              */
             cap?: number;
             /** @description an observation's name, for type ratio */
@@ -2006,6 +3018,43 @@ export interface components {
             /** @description why it is made or changed */
             reason: string;
         };
+        PutUser: {
+            /** @description may not sign in, and their tokens open nothing */
+            disabled?: boolean;
+            /** @description where they are reached; it is no proof of who they are */
+            email?: string;
+            /**
+             * @description what they may do beside look at everything
+             * @example [
+             *       {
+             *         "role": "editor",
+             *         "team": "payments"
+             *       }
+             *     ]
+             */
+            grants?: components["schemas"]["Grant"][] | null;
+            /**
+             * @description user: and a name; the name alone will do
+             * @example user:ann
+             */
+            id: string;
+            /**
+             * Format: int64
+             * @description the version that you read; a newer one is a conflict
+             */
+            ifVersion?: number;
+            /** @description the provider of OpenID Connect that knows them */
+            issuer?: string;
+            /**
+             * @description what people call them
+             * @example Ann Example
+             */
+            name?: string;
+            /** @description why it is made or changed */
+            reason: string;
+            /** @description what that provider calls them (its claim sub) */
+            subject?: string;
+        };
         PutWebhook: {
             /**
              * @description globs of the actions that it is told of; all that concerns what users get if empty
@@ -2014,6 +3063,7 @@ export interface components {
              *     ]
              */
             actions?: string[] | null;
+            /** @description what it is for */
             description?: string;
             /** @description whether it is told anything (default true) */
             enabled?: boolean;
@@ -2081,6 +3131,27 @@ export interface components {
             key: string;
             /** @description why it changes */
             reason: string;
+        };
+        RevertFlag: {
+            /**
+             * @description where
+             * @example production
+             */
+            environment: string;
+            /**
+             * Format: int64
+             * @description the version of this flag's configuration that you read; a newer one is a conflict
+             */
+            ifVersion?: number;
+            /** @description the flag's key */
+            key: string;
+            /** @description why it changes */
+            reason: string;
+            /**
+             * Format: int64
+             * @description the ruleset version of the environment whose rules, default and state are to come back
+             */
+            to: number;
         };
         RevokeToken: {
             /** @description the token's id; flyball token list tells it */
@@ -2165,10 +3236,103 @@ export interface components {
             treatment: string;
             /** @description the attribute whose value moves as one (default targetingKey) */
             unit?: string;
+            /** @description whether the step in force was reached for want of evidence, as the plan's onUnsure allows */
+            unproven?: boolean;
             /** @description "default", or the id of the rule whose serve is replaced (default "default") */
             where?: string;
             /** @description why it is in this state */
             why?: string;
+        };
+        RolloutEvidence: {
+            blocks?: string[] | null;
+            control: string;
+            /** Format: int64 */
+            crossed: number;
+            enoughIn: string | null;
+            environment: string;
+            flag: string;
+            guardrails: components["schemas"]["MetricEvidence"][] | null;
+            /** Format: int64 */
+            joined: number;
+            lag: string;
+            last: components["schemas"]["ArmTimes"];
+            /** Format: int64 */
+            late: number;
+            lossy?: string;
+            /**
+             * Format: int64
+             * @description the treatment's share in the step in force
+             */
+            ppm: number;
+            quality?: components["schemas"]["DataQuality"][] | null;
+            rollout: string;
+            srm: components["schemas"]["SampleRatio"];
+            state: string;
+            /** Format: int64 */
+            step: number;
+            stepUnits: components["schemas"]["Arms"];
+            success?: components["schemas"]["MetricEvidence"][] | null;
+            treatment: string;
+            /** Format: double */
+            unitMinutes: number;
+            units: components["schemas"]["Arms"];
+            /** Format: int64 */
+            unjoined: number;
+            /** Format: int64 */
+            untrusted: number;
+            verdict: string;
+            why?: string;
+            winner?: components["schemas"]["Winner"];
+        };
+        RolloutForecast: {
+            /**
+             * Format: double
+             * @description chance of ever tripping a healthy rollout, all guardrails together (default 0.01)
+             */
+            alpha?: number;
+            /** @description optional ceilings */
+            budget?: components["schemas"]["Budget"];
+            /** @description the variant that it replaces */
+            control: string;
+            /**
+             * @description where
+             * @example production
+             */
+            environment: string;
+            flag: string;
+            /** @description what must not get worse */
+            guardrails?: components["schemas"]["Guardrail"][] | null;
+            ladder: components["schemas"]["StepForecast"][] | null;
+            /** @description what is not known, and what to look at before it is started */
+            notes?: string[] | null;
+            /**
+             * @description what a breached guardrail does (default abort)
+             * @enum {string}
+             */
+            onBreach?: "abort" | "stepBack" | "hold";
+            /** @description what missing data lead to (default {after: 10m, then: hold}) */
+            onSilence?: components["schemas"]["OnSilence"];
+            /** @description what too little evidence leads to (default {after: 4h, then: hold}) */
+            onUnsure?: components["schemas"]["OnUnsure"];
+            /** @description strictly rising shares */
+            steps: components["schemas"]["Step"][] | null;
+            /** @description what should get better */
+            success?: components["schemas"]["Success"][] | null;
+            /** @description how long all steps take; null is not known */
+            takes: string | null;
+            /**
+             * @description what follows the last step; off makes the rollout a pulse (default keep)
+             * @enum {string}
+             */
+            then?: "keep" | "off";
+            /** @description what was assumed of each metric */
+            traffic: components["schemas"]["AssumedTraffic"][] | null;
+            /** @description the variant whose share rises */
+            treatment: string;
+            /** @description the attribute whose value moves as one (default targetingKey) */
+            unit?: string;
+            /** @description "default", or the id of the rule whose serve is replaced (default "default") */
+            where?: string;
         };
         RolloutID: {
             /** @description the rollout's id, or its flag's key */
@@ -2258,6 +3422,8 @@ export interface components {
             treatment: string;
             /** @description the attribute whose value moves as one (default targetingKey) */
             unit?: string;
+            /** @description whether the step in force was reached for want of evidence, as the plan's onUnsure allows */
+            unproven?: boolean;
             /** @description "default", or the id of the rule whose serve is replaced (default "default") */
             where?: string;
             /** @description why it is in this state */
@@ -2350,6 +3516,11 @@ export interface components {
             errors?: number;
             /** Format: int64 */
             instances: number;
+            /**
+             * Format: int64
+             * @description further instances, that tell no ruleset
+             */
+            remote?: number;
             /** @description instances by epoch.version of the ruleset that they run */
             rulesets: {
                 [key: string]: number;
@@ -2403,6 +3574,35 @@ export interface components {
             key: string;
             /** @description why it changes */
             reason: string;
+        };
+        SetPassword: {
+            /** @description your own password, as it is */
+            current?: string;
+            /** @description user: and a name; the name alone will do */
+            id: string;
+            /** @description make a link, good for one use within 24 hours, by which the person chooses a password (admins) */
+            link?: boolean;
+            /** @description your own password, as it is to be: 12 to 256 bytes. Read it from a file or from standard input (-f -) */
+            password?: string;
+            /** @description why */
+            reason: string;
+        };
+        SetPolicy: {
+            /**
+             * @description how long a request, with its approvals, can be applied
+             * @example 24h
+             */
+            approvalTTL: string;
+            /** @description by risk: how many approvals a change needs */
+            approvals: {
+                [key: string]: components["schemas"]["Need"];
+            };
+            /** @description times in which nothing is raised */
+            freezes?: components["schemas"]["Freeze"][] | null;
+            /** @description why the policy changes */
+            reason: string;
+            /** @description whether a new flag must say what it does */
+            requireDescription?: boolean;
         };
         ShowFleet: {
             /** @description one environment (default: all) */
@@ -2488,6 +3688,22 @@ export interface components {
              */
             ppm: number;
         };
+        StepForecast: {
+            /** @description its hold, or the longest window in which an outcome counts */
+            atLeast: string;
+            /**
+             * Format: double
+             * @description distinct units with the treatment by its end, all steps together, about; null is not known
+             */
+            exposes: number | null;
+            guardrails?: components["schemas"]["GuardrailForecast"][] | null;
+            /** Format: int64 */
+            ppm: number;
+            /** @description how long it is expected to take; null is not known */
+            takes: string | null;
+            /** @description what takes that long: hold, units, a metric's key, or unsure */
+            waitsFor: string;
+        };
         StreamEvidence: {
             /** Format: double */
             alarmAt?: number;
@@ -2541,6 +3757,8 @@ export interface components {
             actor?: string;
             /** Format: date-time */
             createdAt: string;
+            /** @description who made it, and answers for what is done with it */
+            createdBy?: string;
             /** @description the environment it opens (sdk and client tokens) */
             environment?: string;
             expiresAt?: string;
@@ -2551,9 +3769,13 @@ export interface components {
              *     ]
              */
             flags?: string[] | null;
+            /** @description what it may do at most (api tokens) */
+            grants?: components["schemas"]["Grant"][] | null;
             id: string;
             /** @enum {string} */
             kind: "sdk" | "client" | "api" | "agent";
+            /** @description when it last opened something, to the minute */
+            lastUsed?: string;
             /** @description what or who uses it */
             name: string;
             /** @description the person behind an agent */
@@ -2562,6 +3784,14 @@ export interface components {
         };
         Tokens: {
             tokens: components["schemas"]["Token"][] | null;
+        };
+        TrackPoint: {
+            /** Format: double */
+            advanceE: number;
+            /** Format: date-time */
+            at: string;
+            /** Format: double */
+            e: number;
         };
         UnknownFlag: {
             environment: string;
@@ -2650,6 +3880,52 @@ export interface components {
             /** @description all of it; its id stays */
             rule: components["schemas"]["Rule"];
         };
+        UserID: {
+            /** @description user: and a name; the name alone will do */
+            id: string;
+        };
+        UserView: {
+            createdAt?: string;
+            /** @description may not sign in, and its tokens open nothing */
+            disabled?: boolean;
+            email?: string;
+            grants?: components["schemas"]["Grant"][] | null;
+            /**
+             * @description user: and a name
+             * @example user:ann
+             */
+            id: string;
+            issuer?: string;
+            /** @description when the person was last signed in, to the minute */
+            lastSeen?: string;
+            /** @example Ann Example */
+            name?: string;
+            /** @description when the password was last set */
+            passwordAt?: string;
+            subject?: string;
+            /**
+             * Format: int64
+             * @description rises with each change
+             */
+            version: number;
+        };
+        Users: {
+            users: components["schemas"]["UserView"][] | null;
+        };
+        VerifyAudit: {
+            /**
+             * Format: int64
+             * @description only entries after this one (default: from the first on)
+             */
+            after?: number;
+            /** @description the hash that entry must have */
+            hash?: string;
+            /**
+             * Format: int64
+             * @description how many at most (default 100000)
+             */
+            limit?: number;
+        };
         WebhookIn: {
             key: string;
             /** @description why */
@@ -2679,6 +3955,7 @@ export interface components {
              * @description messages that were given up
              */
             dead: number;
+            /** @description what it is for */
             description?: string;
             /** @description whether it is told anything (default true) */
             enabled?: boolean;
@@ -2738,6 +4015,13 @@ export interface components {
             ppm: number;
             variant: string;
         };
+        Winner: {
+            early: boolean;
+            metric: string;
+            /** Format: date-time */
+            since: string;
+            variant: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -2754,8 +4038,12 @@ export interface operations {
                 after?: number;
                 before?: number;
                 environment?: string;
+                from?: string;
                 limit?: number;
                 subject?: string;
+                to?: string;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
             };
             header?: never;
             path?: never;
@@ -2828,12 +4116,757 @@ export interface operations {
             };
         };
     };
+    checkpoint_audit: {
+        parameters: {
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": Record<string, never>;
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Checkpoint"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_audit_key: {
+        parameters: {
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditKey"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    verify_audit: {
+        parameters: {
+            query?: {
+                after?: number;
+                hash?: string;
+                limit?: number;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Proof"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_changes: {
+        parameters: {
+            query?: {
+                all?: boolean;
+                limit?: number;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Changes"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_change: {
+        parameters: {
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangeRequest"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    apply_change: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the change's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    approve_change: {
+        parameters: {
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description the digest of what you looked at; another one is a conflict */
+                    digest?: string;
+                    /** @description what you looked at, or why not */
+                    reason: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangeRequest"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reject_change: {
+        parameters: {
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description the digest of what you looked at; another one is a conflict */
+                    digest?: string;
+                    /** @description what you looked at, or why not */
+                    reason: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangeRequest"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    review_change: {
+        parameters: {
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description the digest of what you looked at; another one is a conflict */
+                    digest?: string;
+                    /** @description what you looked at, or why not */
+                    reason: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangeRequest"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_deliveries: {
         parameters: {
             query?: {
                 limit?: number;
                 state?: "pending" | "delivered" | "dead";
                 webhook?: string;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
             };
             header?: never;
             path?: never;
@@ -2908,7 +4941,10 @@ export interface operations {
     };
     list_environments: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -2982,7 +5018,16 @@ export interface operations {
     };
     create_environment: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -2996,6 +5041,14 @@ export interface operations {
                     protected?: boolean;
                     /** @description why it is made or changed */
                     reason: string;
+                    /**
+                     * @description attributes of contexts that programs tell, so that the effect of changes can be previewed; if it is left out it stays, an empty list is none
+                     * @example [
+                     *       "country",
+                     *       "plan"
+                     *     ]
+                     */
+                    sampleAttributes?: string[];
                 };
             };
         };
@@ -3067,7 +5120,10 @@ export interface operations {
     };
     export_flagd: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 environment: string;
@@ -3143,7 +5199,16 @@ export interface operations {
     };
     configure_flag: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 environment: string;
@@ -3242,7 +5307,16 @@ export interface operations {
     };
     set_default: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 environment: string;
@@ -3333,7 +5407,16 @@ export interface operations {
     };
     disable_flag: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 environment: string;
@@ -3422,7 +5505,16 @@ export interface operations {
     };
     enable_flag: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 environment: string;
@@ -3511,7 +5603,10 @@ export interface operations {
     };
     evaluate: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 environment: string;
@@ -3601,9 +5696,122 @@ export interface operations {
             };
         };
     };
+    explain_flag: {
+        parameters: {
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path: {
+                environment: string;
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * @description when (default: now)
+                     * @example 2026-11-21T19:00:00Z
+                     */
+                    at?: string;
+                    /**
+                     * @description further attributes
+                     * @example {
+                     *       "country": "CA"
+                     *     }
+                     */
+                    context?: {
+                        [key: string]: unknown;
+                    };
+                    /**
+                     * @description the targeting key, as a rule a user
+                     * @example user-1
+                     */
+                    unit?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explanation"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     kill_flag: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 environment: string;
@@ -3692,7 +5900,16 @@ export interface operations {
     };
     resume_flag: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 environment: string;
@@ -3779,9 +5996,115 @@ export interface operations {
             };
         };
     };
+    revert_flag: {
+        parameters: {
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path: {
+                environment: string;
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * Format: int64
+                     * @description the version of this flag's configuration that you read; a newer one is a conflict
+                     */
+                    ifVersion?: number;
+                    /** @description why it changes */
+                    reason: string;
+                    /**
+                     * Format: int64
+                     * @description the ruleset version of the environment whose rules, default and state are to come back
+                     */
+                    to: number;
+                };
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Configured"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_rules: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 environment: string;
@@ -3858,7 +6181,16 @@ export interface operations {
     };
     add_rule: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 environment: string;
@@ -3951,7 +6283,16 @@ export interface operations {
     };
     update_rule: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 environment: string;
@@ -4043,7 +6384,16 @@ export interface operations {
     };
     move_rule: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 environment: string;
@@ -4135,7 +6485,16 @@ export interface operations {
     };
     remove_rule: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 environment: string;
@@ -4225,7 +6584,10 @@ export interface operations {
     };
     get_environment: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 key: string;
@@ -4301,7 +6663,16 @@ export interface operations {
     };
     update_environment: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 key: string;
@@ -4315,6 +6686,14 @@ export interface operations {
                     protected?: boolean;
                     /** @description why it is made or changed */
                     reason: string;
+                    /**
+                     * @description attributes of contexts that programs tell, so that the effect of changes can be previewed; if it is left out it stays, an empty list is none
+                     * @example [
+                     *       "country",
+                     *       "plan"
+                     *     ]
+                     */
+                    sampleAttributes?: string[];
                 };
             };
         };
@@ -4386,7 +6765,10 @@ export interface operations {
     };
     export: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -4460,7 +6842,16 @@ export interface operations {
     };
     apply: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -4468,8 +6859,6 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
-                    /** @description tell the difference and change nothing */
-                    dryRun?: boolean;
                     flags?: components["schemas"]["FlagFile"][] | null;
                     metrics?: components["schemas"]["Metric"][] | null;
                     /** @description why */
@@ -4553,6 +6942,8 @@ export interface operations {
                 owner?: string;
                 query?: string;
                 tag?: string;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
             };
             header?: never;
             path?: never;
@@ -4627,7 +7018,16 @@ export interface operations {
     };
     create_flag: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -4755,7 +7155,11 @@ export interface operations {
     };
     get_flag: {
         parameters: {
-            query?: never;
+            query?: {
+                at?: string;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 key: string;
@@ -4831,7 +7235,16 @@ export interface operations {
     };
     update_flag: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 key: string;
@@ -4961,7 +7374,16 @@ export interface operations {
     };
     archive_flag: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 key: string;
@@ -5046,6 +7468,8 @@ export interface operations {
         parameters: {
             query?: {
                 environment?: string;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
             };
             header?: never;
             path?: never;
@@ -5120,7 +7544,16 @@ export interface operations {
     };
     forget_instance: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -5208,7 +7641,10 @@ export interface operations {
     };
     list_metrics: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -5282,7 +7718,16 @@ export interface operations {
     };
     create_metric: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -5302,7 +7747,7 @@ export interface operations {
                     better: "lower" | "higher";
                     /**
                      * Format: double
-                     * @description larger values count as this, in both arms
+                     * @description larger values count as this, in both arms (default: learnt from control)
                      */
                     cap?: number;
                     /** @description an observation's name, for type ratio */
@@ -5414,7 +7859,10 @@ export interface operations {
     };
     get_metric: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 key: string;
@@ -5490,7 +7938,16 @@ export interface operations {
     };
     update_metric: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 key: string;
@@ -5512,7 +7969,7 @@ export interface operations {
                     better: "lower" | "higher";
                     /**
                      * Format: double
-                     * @description larger values count as this, in both arms
+                     * @description larger values count as this, in both arms (default: learnt from control)
                      */
                     cap?: number;
                     /** @description an observation's name, for type ratio */
@@ -5620,6 +8077,186 @@ export interface operations {
             };
         };
     };
+    get_policy: {
+        parameters: {
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Policy"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    update_policy: {
+        parameters: {
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * @description how long a request, with its approvals, can be applied
+                     * @example 24h
+                     */
+                    approvalTTL: string;
+                    /** @description by risk: how many approvals a change needs */
+                    approvals: {
+                        [key: string]: components["schemas"]["Need"];
+                    };
+                    /** @description times in which nothing is raised */
+                    freezes?: components["schemas"]["Freeze"][] | null;
+                    /** @description why the policy changes */
+                    reason: string;
+                    /** @description whether a new flag must say what it does */
+                    requireDescription?: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Policy"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_rollouts: {
         parameters: {
             query?: {
@@ -5627,6 +8264,8 @@ export interface operations {
                 flag?: string;
                 limit?: number;
                 live?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
             };
             header?: never;
             path?: never;
@@ -5701,7 +8340,16 @@ export interface operations {
     };
     start_rollout: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -5757,7 +8405,7 @@ export interface operations {
         };
         responses: {
             /** @description Done */
-            200: {
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5821,9 +8469,139 @@ export interface operations {
             };
         };
     };
+    plan_rollout: {
+        parameters: {
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * Format: double
+                     * @description chance of ever tripping a healthy rollout, all guardrails together (default 0.01)
+                     */
+                    alpha?: number;
+                    /** @description optional ceilings */
+                    budget?: components["schemas"]["Budget"];
+                    /** @description the variant that it replaces */
+                    control: string;
+                    /**
+                     * @description where
+                     * @example production
+                     */
+                    environment: string;
+                    flag: string;
+                    /** @description what must not get worse */
+                    guardrails?: components["schemas"]["Guardrail"][] | null;
+                    /**
+                     * @description what a breached guardrail does (default abort)
+                     * @enum {string}
+                     */
+                    onBreach?: "abort" | "stepBack" | "hold";
+                    /** @description what missing data lead to (default {after: 10m, then: hold}) */
+                    onSilence?: components["schemas"]["OnSilence"];
+                    /** @description what too little evidence leads to (default {after: 4h, then: hold}) */
+                    onUnsure?: components["schemas"]["OnUnsure"];
+                    /** @description not needed; a file for a start may hold it */
+                    reason?: string;
+                    /** @description strictly rising shares */
+                    steps: components["schemas"]["Step"][] | null;
+                    /** @description what should get better */
+                    success?: components["schemas"]["Success"][] | null;
+                    /**
+                     * @description what follows the last step; off makes the rollout a pulse (default keep)
+                     * @enum {string}
+                     */
+                    then?: "keep" | "off";
+                    /** @description what you know of the traffic, in place of what was observed */
+                    traffic?: components["schemas"]["PlanTraffic"];
+                    /** @description the variant whose share rises */
+                    treatment: string;
+                    /** @description the attribute whose value moves as one (default targetingKey) */
+                    unit?: string;
+                    /** @description "default", or the id of the rule whose serve is replaced (default "default") */
+                    where?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutForecast"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_rollout: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 id: string;
@@ -5899,7 +8677,16 @@ export interface operations {
     };
     abort_rollout: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 id: string;
@@ -5980,9 +8767,179 @@ export interface operations {
             };
         };
     };
+    await_rollout: {
+        parameters: {
+            query?: {
+                for?: "verdict" | "step" | "end";
+                step?: number;
+                timeout?: string;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Awaited"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_evidence: {
+        parameters: {
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutEvidence"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     pass_gate: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 id: string;
@@ -6070,7 +9027,16 @@ export interface operations {
     };
     pause_rollout: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 id: string;
@@ -6153,7 +9119,108 @@ export interface operations {
     };
     resume_rollout: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description why it changes */
+                    reason: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutView"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    step_back_rollout: {
+        parameters: {
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 id: string;
@@ -6236,7 +9303,10 @@ export interface operations {
     };
     list_segments: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -6310,7 +9380,16 @@ export interface operations {
     };
     create_segment: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -6408,7 +9487,10 @@ export interface operations {
     };
     get_segment: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 key: string;
@@ -6484,7 +9566,16 @@ export interface operations {
     };
     update_segment: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 key: string;
@@ -6582,7 +9673,10 @@ export interface operations {
     };
     list_teams: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -6656,7 +9750,16 @@ export interface operations {
     };
     create_team: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -6743,7 +9846,16 @@ export interface operations {
     };
     update_team: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 key: string;
@@ -6830,7 +9942,10 @@ export interface operations {
     };
     list_tokens: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -6904,7 +10019,16 @@ export interface operations {
     };
     create_token: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -6928,6 +10052,8 @@ export interface operations {
                      *     ]
                      */
                     flags?: string[] | null;
+                    /** @description what it may do at most (api tokens; default: everything that its actor may) */
+                    grants?: components["schemas"]["Grant"][] | null;
                     /**
                      * @description sdk and client tokens open one environment; api and agent tokens manage
                      * @enum {string}
@@ -7010,7 +10136,16 @@ export interface operations {
     };
     revoke_token: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 id: string;
@@ -7093,7 +10228,10 @@ export interface operations {
     };
     list_unknown_flags: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -7165,9 +10303,601 @@ export interface operations {
             };
         };
     };
+    list_users: {
+        parameters: {
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Users"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_user: {
+        parameters: {
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description may not sign in, and their tokens open nothing */
+                    disabled?: boolean;
+                    /** @description where they are reached; it is no proof of who they are */
+                    email?: string;
+                    /**
+                     * @description what they may do beside look at everything
+                     * @example [
+                     *       {
+                     *         "role": "editor",
+                     *         "team": "payments"
+                     *       }
+                     *     ]
+                     */
+                    grants?: components["schemas"]["Grant"][] | null;
+                    /**
+                     * @description user: and a name; the name alone will do
+                     * @example user:ann
+                     */
+                    id: string;
+                    /**
+                     * Format: int64
+                     * @description the version that you read; a newer one is a conflict
+                     */
+                    ifVersion?: number;
+                    /** @description the provider of OpenID Connect that knows them */
+                    issuer?: string;
+                    /**
+                     * @description what people call them
+                     * @example Ann Example
+                     */
+                    name?: string;
+                    /** @description why it is made or changed */
+                    reason: string;
+                    /** @description what that provider calls them (its claim sub) */
+                    subject?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_user: {
+        parameters: {
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    update_user: {
+        parameters: {
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description may not sign in, and their tokens open nothing */
+                    disabled?: boolean;
+                    /** @description where they are reached; it is no proof of who they are */
+                    email?: string;
+                    /**
+                     * @description what they may do beside look at everything
+                     * @example [
+                     *       {
+                     *         "role": "editor",
+                     *         "team": "payments"
+                     *       }
+                     *     ]
+                     */
+                    grants?: components["schemas"]["Grant"][] | null;
+                    /**
+                     * Format: int64
+                     * @description the version that you read; a newer one is a conflict
+                     */
+                    ifVersion?: number;
+                    /** @description the provider of OpenID Connect that knows them */
+                    issuer?: string;
+                    /**
+                     * @description what people call them
+                     * @example Ann Example
+                     */
+                    name?: string;
+                    /** @description why it is made or changed */
+                    reason: string;
+                    /** @description what that provider calls them (its claim sub) */
+                    subject?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    disable_user: {
+        parameters: {
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description why */
+                    reason: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_password: {
+        parameters: {
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description your own password, as it is */
+                    current?: string;
+                    /** @description make a link, good for one use within 24 hours, by which the person chooses a password (admins) */
+                    link?: boolean;
+                    /** @description your own password, as it is to be: 12 to 256 bytes. Read it from a file or from standard input (-f -) */
+                    password?: string;
+                    /** @description why */
+                    reason: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasswordSet"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_webhooks: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -7241,7 +10971,16 @@ export interface operations {
     };
     create_webhook: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -7256,6 +10995,7 @@ export interface operations {
                      *     ]
                      */
                     actions?: string[] | null;
+                    /** @description what it is for */
                     description?: string;
                     /** @description whether it is told anything (default true) */
                     enabled?: boolean;
@@ -7365,7 +11105,10 @@ export interface operations {
     };
     get_webhook: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 key: string;
@@ -7441,7 +11184,16 @@ export interface operations {
     };
     update_webhook: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 key: string;
@@ -7458,6 +11210,7 @@ export interface operations {
                      *     ]
                      */
                     actions?: string[] | null;
+                    /** @description what it is for */
                     description?: string;
                     /** @description whether it is told anything (default true) */
                     enabled?: boolean;
@@ -7565,7 +11318,16 @@ export interface operations {
     };
     delete_webhook: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 key: string;
@@ -7648,7 +11410,16 @@ export interface operations {
     };
     redeliver: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 key: string;
@@ -7736,7 +11507,16 @@ export interface operations {
     };
     test_webhook: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
             header?: never;
             path: {
                 key: string;

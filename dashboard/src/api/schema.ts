@@ -4,6 +4,66 @@
  */
 
 export interface paths {
+    "/api/v1/agents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the agents that may act, their envelopes and what they used of them.
+         * @description On the command line: `flyball agents list`
+         */
+        get: operations["list_agents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/agents/freeze": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make all agents read-only, at once.
+         * @description On the command line: `flyball agents freeze --reason 'something odd is going on'`
+         */
+        post: operations["freeze_agents"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/agents/unfreeze": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let agents change things again, within their envelopes.
+         * @description On the command line: `flyball agents unfreeze --reason 'it was a dashboard'`
+         */
+        post: operations["unfreeze_agents"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -382,6 +442,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/environments/{environment}/flags/{key}/expose": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Show a variant to a share of users, or of a cohort, for a while: a rollout of one step.
+         * @description On the command line: `flyball expose payments.checkout.new-flow -e production --ppm 1000 --for 2m --guardrails '[{metric: checkout.errors, margin: {relative: 0.05}}]' --reason 'a first look'`
+         */
+        post: operations["expose"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/environments/{environment}/flags/{key}/kill": {
         parameters: {
             query?: never;
@@ -718,6 +798,26 @@ export interface paths {
          */
         put: operations["update_metric"];
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/plans/{digest}/apply": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a change that was planned in the last hour, if it is still exactly that one; it answers as the capability that was planned.
+         * @description On the command line: `flyball change apply DIGEST`
+         */
+        post: operations["apply_plan"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1301,6 +1401,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/worklist": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List flags that are to be cleaned up or mended: completed, expired or aborted.
+         * @description On the command line: `flyball flag worklist --owner payments-team`
+         */
+        get: operations["list_work"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1329,6 +1449,22 @@ export interface components {
             reason: string;
             /** @description its id, its condition, what it serves, and its dates */
             rule: components["schemas"]["Rule"];
+        };
+        Agent: {
+            actor: string;
+            envelope?: components["schemas"]["Envelope"];
+            expiresAt?: string;
+            /** @description the token's id */
+            id: string;
+            name: string;
+            onBehalfOf: string;
+            /** @description by all agents of the person: they are one party */
+            used: components["schemas"]["EnvelopeUse"];
+        };
+        Agents: {
+            agents: components["schemas"]["Agent"][] | null;
+            /** @description set while all agents are read-only */
+            frozen?: components["schemas"]["Freezing"];
         };
         Applied: {
             /** @description false if everything was so already */
@@ -1503,6 +1639,21 @@ export interface components {
              * @example 720h
              */
             falseAlarm?: string;
+        };
+        Beyond: {
+            /** @description the largest that is allowed */
+            allowed: unknown;
+            /** @description what the change comes to */
+            asked: unknown;
+            /** @description how it can be done all the same */
+            how: string;
+            /**
+             * @description which limit
+             * @example maxPpm
+             */
+            limit: string;
+            /** @description the same in words */
+            why: string;
         };
         Break: {
             /** @enum {string} */
@@ -1750,10 +1901,12 @@ export interface components {
         CreateToken: {
             /** @description who acts with it, such as user:ann or service:ci */
             actor?: string;
+            /** @description what it may do at most (agent tokens) */
+            envelope?: components["schemas"]["Envelope"];
             /** @description for sdk and client tokens */
             environment?: string;
             /**
-             * @description from when on it opens nothing; never if empty
+             * @description from when on it opens nothing; never if empty, and after 24 hours for an agent's
              * @example 2027-02-01
              */
             expiresAt?: string;
@@ -1841,6 +1994,76 @@ export interface components {
              * @example config
              */
             noun: string;
+        };
+        Envelope: {
+            /**
+             * Format: int64
+             * @description raises that it may make in an hour; lowering is free
+             * @example 20
+             */
+            changesPerHour: number;
+            /**
+             * @description where
+             * @example [
+             *       "production"
+             *     ]
+             */
+            environments: string[] | null;
+            /**
+             * @description globs of the flags that it may change
+             * @example [
+             *       "payments.*"
+             *     ]
+             */
+            flags: string[] | null;
+            /** @description kinds of flags (default: release and experiment) */
+            kinds?: string[] | null;
+            /**
+             * Format: int64
+             * @description live rollouts that it may have started
+             * @example 2
+             */
+            maxConcurrentRollouts: number;
+            /**
+             * Format: int64
+             * @description how long an exposure of it lasts at most, unless evidence renews it (0: no bound)
+             */
+            maxMinutesPerExposure?: number;
+            /**
+             * Format: int64
+             * @description the largest share of users it may expose, in parts per million
+             * @example 10000
+             */
+            maxPpm: number;
+            /**
+             * @description the highest tier of a flag that it may raise
+             * @enum {string}
+             */
+            maxRiskTier: "low" | "medium" | "high";
+            /**
+             * Format: int64
+             * @description users times minutes that it may plan for in a day (0: no bound)
+             */
+            maxUnitMinutesPerDay?: number;
+            /**
+             * Format: int64
+             * @description users that one rollout of it may expose (0: no bound)
+             */
+            maxUnits?: number;
+        };
+        EnvelopeUse: {
+            /**
+             * Format: int64
+             * @description raises in the last hour
+             */
+            changesInHour: number;
+            /** Format: int64 */
+            liveRollouts: number;
+            /**
+             * Format: int64
+             * @description users times minutes, planned in the last day
+             */
+            unitMinutesInDay: number;
         };
         Environment: {
             /** @example production */
@@ -2008,6 +2231,51 @@ export interface components {
              * @example production
              */
             environment: string;
+        };
+        Expose: {
+            /**
+             * @description where
+             * @example production
+             */
+            environment: string;
+            /**
+             * @description how long
+             * @example 2m
+             */
+            for: string;
+            /** @description what must not get worse */
+            guardrails?: components["schemas"]["Guardrail"][] | null;
+            /** @description the cohort: only who meets this condition (default: everybody whom no rule matches) */
+            if?: components["schemas"]["Condition"];
+            /**
+             * Format: int64
+             * @description the version of this flag's configuration that you read; a newer one is a conflict
+             */
+            ifVersion?: number;
+            /** @description the flag's key */
+            key: string;
+            /**
+             * Format: int64
+             * @description how many users are exposed at most
+             */
+            maxUnits?: number;
+            /**
+             * Format: int64
+             * @description the share of users, or of the cohort, in parts per million
+             * @example 1000
+             */
+            ppm: number;
+            /** @description why it changes */
+            reason: string;
+            /** @description what should get better */
+            success?: components["schemas"]["Success"][] | null;
+            /**
+             * @description what follows: off makes it a pulse (the default); keep needs evidence that it is healthy
+             * @enum {string}
+             */
+            then?: "off" | "keep";
+            /** @description the variant to show (default: the other one, of two) */
+            treatment?: string;
         };
         FieldProblem: {
             field: string;
@@ -2257,6 +2525,15 @@ export interface components {
             reason: string;
             to: string;
         };
+        FreezeAgents: {
+            /** @description why */
+            reason: string;
+        };
+        Freezing: {
+            at: string;
+            by: string;
+            reason: string;
+        };
         Gate: {
             agent?: string;
             /**
@@ -2407,6 +2684,20 @@ export interface components {
             limit?: number;
             /** @description only those that still serve */
             live?: boolean;
+        };
+        ListWork: {
+            /**
+             * Format: int64
+             * @description how many at most (default 100)
+             */
+            limit?: number;
+            /** @description only flags of one team */
+            owner?: string;
+            /**
+             * @description only those that are there for one reason
+             * @enum {string}
+             */
+            why?: "completed" | "aborted" | "expired";
         };
         Margin: {
             /** Format: double */
@@ -2599,6 +2890,8 @@ export interface components {
             createdAt: string;
             /** @description who made it, and answers for what is done with it */
             createdBy?: string;
+            /** @description what it may do at most (agent tokens) */
+            envelope?: components["schemas"]["Envelope"];
             /** @description the environment it opens (sdk and client tokens) */
             environment?: string;
             expiresAt?: string;
@@ -2690,6 +2983,8 @@ export interface components {
         Plan: {
             /** @example flag.default */
             action: string;
+            /** @description how it goes beyond the envelope of the agent that planned it: people can approve it, and a person must apply it */
+            beyond?: components["schemas"]["Beyond"];
             /** @description the same in words */
             difference: string[] | null;
             /** @description SHA-256 of the exact change */
@@ -3759,6 +4054,8 @@ export interface components {
             createdAt: string;
             /** @description who made it, and answers for what is done with it */
             createdBy?: string;
+            /** @description what it may do at most (agent tokens) */
+            envelope?: components["schemas"]["Envelope"];
             /** @description the environment it opens (sdk and client tokens) */
             environment?: string;
             expiresAt?: string;
@@ -4022,6 +4319,30 @@ export interface components {
             since: string;
             variant: string;
         };
+        WorkItem: {
+            /** @description where it was completed or aborted */
+            environment?: string;
+            expiresAt?: string;
+            flag: string;
+            kind: string;
+            /** @description when a program last told that it evaluates it: one that none evaluates can be archived */
+            lastEvaluated?: string;
+            owner: string;
+            rollout?: string;
+            since?: string;
+            /** @description what everybody there has */
+            variant?: string;
+            /**
+             * @description completed: everybody has one variant, so the code of the others can go; aborted: its last rollout was taken back, so mend it or let it go; expired: it was to be gone by now
+             * @enum {string}
+             */
+            why: "completed" | "aborted" | "expired";
+        };
+        Worklist: {
+            /** @description whether there are further ones */
+            more?: boolean;
+            work: components["schemas"]["WorkItem"][] | null;
+        };
     };
     responses: never;
     parameters: never;
@@ -4031,6 +4352,260 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    list_agents: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Agents"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    freeze_agents: {
+        parameters: {
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description why */
+                    reason: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Agents"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    unfreeze_agents: {
+        parameters: {
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description why */
+                    reason: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Agents"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_audit: {
         parameters: {
             query?: {
@@ -4042,8 +4617,6 @@ export interface operations {
                 limit?: number;
                 subject?: string;
                 to?: string;
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
             };
             header?: never;
             path?: never;
@@ -4118,10 +4691,7 @@ export interface operations {
     };
     checkpoint_audit: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path?: never;
             cookie?: never;
@@ -4199,10 +4769,7 @@ export interface operations {
     };
     get_audit_key: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path?: never;
             cookie?: never;
@@ -4280,8 +4847,6 @@ export interface operations {
                 after?: number;
                 hash?: string;
                 limit?: number;
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
             };
             header?: never;
             path?: never;
@@ -4359,8 +4924,6 @@ export interface operations {
             query?: {
                 all?: boolean;
                 limit?: number;
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
             };
             header?: never;
             path?: never;
@@ -4435,10 +4998,7 @@ export interface operations {
     };
     get_change: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path: {
                 id: string;
@@ -4865,8 +5425,6 @@ export interface operations {
                 limit?: number;
                 state?: "pending" | "delivered" | "dead";
                 webhook?: string;
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
             };
             header?: never;
             path?: never;
@@ -4941,10 +5499,7 @@ export interface operations {
     };
     list_environments: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path?: never;
             cookie?: never;
@@ -5120,10 +5675,7 @@ export interface operations {
     };
     export_flagd: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path: {
                 environment: string;
@@ -5603,10 +6155,7 @@ export interface operations {
     };
     evaluate: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path: {
                 environment: string;
@@ -5698,10 +6247,7 @@ export interface operations {
     };
     explain_flag: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path: {
                 environment: string;
@@ -5742,6 +6288,133 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Explanation"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    expose: {
+        parameters: {
+            query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
+                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
+                previewBy?: string;
+            };
+            header?: never;
+            path: {
+                environment: string;
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * @description how long
+                     * @example 2m
+                     */
+                    for: string;
+                    /** @description what must not get worse */
+                    guardrails?: components["schemas"]["Guardrail"][] | null;
+                    /** @description the cohort: only who meets this condition (default: everybody whom no rule matches) */
+                    if?: components["schemas"]["Condition"];
+                    /**
+                     * Format: int64
+                     * @description the version of this flag's configuration that you read; a newer one is a conflict
+                     */
+                    ifVersion?: number;
+                    /**
+                     * Format: int64
+                     * @description how many users are exposed at most
+                     */
+                    maxUnits?: number;
+                    /**
+                     * Format: int64
+                     * @description the share of users, or of the cohort, in parts per million
+                     * @example 1000
+                     */
+                    ppm: number;
+                    /** @description why it changes */
+                    reason: string;
+                    /** @description what should get better */
+                    success?: components["schemas"]["Success"][] | null;
+                    /**
+                     * @description what follows: off makes it a pulse (the default); keep needs evidence that it is healthy
+                     * @enum {string}
+                     */
+                    then?: "off" | "keep";
+                    /** @description the variant to show (default: the other one, of two) */
+                    treatment?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutView"];
                 };
             };
             /** @description What went wrong */
@@ -6101,10 +6774,7 @@ export interface operations {
     };
     list_rules: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path: {
                 environment: string;
@@ -6584,10 +7254,7 @@ export interface operations {
     };
     get_environment: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path: {
                 key: string;
@@ -6765,10 +7432,7 @@ export interface operations {
     };
     export: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path?: never;
             cookie?: never;
@@ -6942,8 +7606,6 @@ export interface operations {
                 owner?: string;
                 query?: string;
                 tag?: string;
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
             };
             header?: never;
             path?: never;
@@ -7157,8 +7819,6 @@ export interface operations {
         parameters: {
             query?: {
                 at?: string;
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
             };
             header?: never;
             path: {
@@ -7468,8 +8128,6 @@ export interface operations {
         parameters: {
             query?: {
                 environment?: string;
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
             };
             header?: never;
             path?: never;
@@ -7641,10 +8299,7 @@ export interface operations {
     };
     list_metrics: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path?: never;
             cookie?: never;
@@ -7859,10 +8514,7 @@ export interface operations {
     };
     get_metric: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path: {
                 key: string;
@@ -8077,12 +8729,95 @@ export interface operations {
             };
         };
     };
-    get_policy: {
+    apply_plan: {
         parameters: {
             query?: {
+                /** @description change nothing; tell the plan: the difference, who gets something else, and who must approve */
+                dryRun?: boolean;
+                /** @description change nothing; ask those who must approve */
+                propose?: boolean;
+                /** @description make the change although others ought to approve it; somebody else must review it afterwards */
+                breakGlass?: boolean;
                 /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
                 previewBy?: string;
             };
+            header?: never;
+            path: {
+                /** @description the plan's digest */
+                digest: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_policy: {
+        parameters: {
+            query?: never;
             header?: never;
             path?: never;
             cookie?: never;
@@ -8264,8 +8999,6 @@ export interface operations {
                 flag?: string;
                 limit?: number;
                 live?: boolean;
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
             };
             header?: never;
             path?: never;
@@ -8471,10 +9204,7 @@ export interface operations {
     };
     plan_rollout: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path?: never;
             cookie?: never;
@@ -8598,10 +9328,7 @@ export interface operations {
     };
     get_rollout: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path: {
                 id: string;
@@ -8773,8 +9500,6 @@ export interface operations {
                 for?: "verdict" | "step" | "end";
                 step?: number;
                 timeout?: string;
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
             };
             header?: never;
             path: {
@@ -8851,10 +9576,7 @@ export interface operations {
     };
     get_evidence: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path: {
                 id: string;
@@ -9303,10 +10025,7 @@ export interface operations {
     };
     list_segments: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path?: never;
             cookie?: never;
@@ -9487,10 +10206,7 @@ export interface operations {
     };
     get_segment: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path: {
                 key: string;
@@ -9673,10 +10389,7 @@ export interface operations {
     };
     list_teams: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path?: never;
             cookie?: never;
@@ -9942,10 +10655,7 @@ export interface operations {
     };
     list_tokens: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path?: never;
             cookie?: never;
@@ -10038,10 +10748,12 @@ export interface operations {
                 "application/json": {
                     /** @description who acts with it, such as user:ann or service:ci */
                     actor?: string;
+                    /** @description what it may do at most (agent tokens) */
+                    envelope?: components["schemas"]["Envelope"];
                     /** @description for sdk and client tokens */
                     environment?: string;
                     /**
-                     * @description from when on it opens nothing; never if empty
+                     * @description from when on it opens nothing; never if empty, and after 24 hours for an agent's
                      * @example 2027-02-01
                      */
                     expiresAt?: string;
@@ -10228,10 +10940,7 @@ export interface operations {
     };
     list_unknown_flags: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path?: never;
             cookie?: never;
@@ -10305,10 +11014,7 @@ export interface operations {
     };
     list_users: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path?: never;
             cookie?: never;
@@ -10505,10 +11211,7 @@ export interface operations {
     };
     get_user: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path: {
                 id: string;
@@ -10894,10 +11597,7 @@ export interface operations {
     };
     list_webhooks: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path?: never;
             cookie?: never;
@@ -11105,10 +11805,7 @@ export interface operations {
     };
     get_webhook: {
         parameters: {
-            query?: {
-                /** @description with dryRun or propose: divide who gets something else by an attribute of their contexts, such as country */
-                previewBy?: string;
-            };
+            query?: never;
             header?: never;
             path: {
                 key: string;
@@ -11539,6 +12236,84 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["WebhookTested"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_work: {
+        parameters: {
+            query?: {
+                limit?: number;
+                owner?: string;
+                why?: "completed" | "aborted" | "expired";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Worklist"];
                 };
             };
             /** @description What went wrong */

@@ -33,7 +33,7 @@ function One({ of }: { of: Schemas["Fleet"] }) {
               <h3 style={{ margin: "14px 0 6px" }}>{plural(of.behind!.length, "instance")} not there yet</h3>
               <div className="scroll" tabIndex={0} role="region" aria-label={`Laggards in ${of.environment}`}><table className="plain"><thead><tr><th>Instance</th><th>Program</th><th>Runs</th><th>Last heard</th><th>Errors</th><th /></tr></thead>
                 <tbody>{of.behind!.map((i) => (
-                  <tr key={i.id}><td className="mono">{i.id}</td><td>{i.service} {i.version}<div className="small soft">{i.sdk}</div></td><td>v{i.applied.version}</td><td><Moment at={i.lastSeen} /></td><td>{(i.errors ?? []).map((e) => <div key={e} className="small bad">{e}</div>)}</td>
+                  <tr key={i.id}><td className="mono">{i.id}</td><td>{i.service} {i.version}<div className="small soft">{i.sdk}</div></td><td>{i.applied ? `v${i.applied.version}` : "—"}</td><td><Moment at={i.lastSeen} /></td><td>{(i.errors ?? []).map((e) => <div key={e} className="small bad">{e}</div>)}</td>
                     <td><Button variant="default" size="compact-xs" onClick={() => begin({ title: `Declare ${i.id} gone`, verb: "Forget it", change: { method: "POST", path: "/api/v1/fleet/forget", body: { instance: i.id, environment: of.environment } }, difference: [`nothing waits for ${i.id} any more; if it is heard of again, it is back`] })}>Gone…</Button></td></tr>
                 ))}</tbody></table></div>
             </>

@@ -16,16 +16,33 @@ UNDISTURBED := ./eval ./provider ./internal/stats ./internal/ingest
 # examples in other languages.
 NODE_TESTS := dashboard internal/api/testdata/ofrep docs/examples
 
-.PHONY: build demo test check deps bench bench-eval bench-server bench-stream bench-ingest bench-judge bench-autorollback pictures nightly fuzz fmt clean
+.PHONY: build schema screenshots demo test check deps bench bench-eval bench-server bench-stream bench-ingest bench-judge bench-autorollback pictures nightly fuzz fmt clean
 
-build: ## one static binary
+build: dashboard/dist/index.html ## one static binary
 	$(GO) build -o $(BIN) ./cmd/flyball
+
+# The dashboard, built from its lock file when its sources are newer. Without
+# Node the program is built all the same, and says so where the dashboard is.
+dashboard/dist/index.html: dashboard/node_modules/.package-lock.json dashboard/index.html dashboard/vite.config.ts $(shell find dashboard/src dashboard/public -type f)
+	@if command -v npm >/dev/null; then cd dashboard && npm run --silent build && touch dist/index.html; fi
+
+dashboard/node_modules/.package-lock.json: dashboard/package.json dashboard/package-lock.json
+	@if command -v npm >/dev/null; then cd dashboard && npm ci --ignore-scripts --no-audit --no-fund --silent && touch node_modules/.package-lock.json; \
+	else echo "Node 20 or later is not here: the program is built without its dashboard" >&2; fi
+
+schema: ## the dashboard's types, of the API's document
+	$(GO) run ./cmd/flyball openapi > dashboard/openapi.json
+	cd dashboard && npm run --silent schema; rm -f openapi.json
+
+screenshots: build ## a picture of each page, in docs/images
+	cd dashboard && npm run --silent screenshots
 
 demo: build ## the whole loop in half a minute: make demo ARGS='--exit --output json'
 	@exec $(BIN) demo $(ARGS)
 
 test: deps check build ## everything: vet, lint, race, both databases, a real browser
 	cd internal/flagd/testdata/node && npm ci --ignore-scripts --no-audit --no-fund --silent
+	cd internal/api/testdata/oidc && npm ci --ignore-scripts --no-audit --no-fund --silent
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./...
 	$(GO) test -timeout 20m $(UNDISTURBED)
 	for f in FuzzRuleset FuzzEvaluate; do $(GO) test ./eval -run '^$$' -fuzz "^$$f$$" -fuzztime 20s -fuzzminimizetime 1s || exit 1; done
@@ -78,4 +95,4 @@ fmt:
 	gofmt -w $$(git ls-files '*.go')
 
 clean:
-	rm -rf bin
+	rm -rf bin dashboard/dist/*

@@ -30,7 +30,7 @@ const module = "github.com/flyballdev/flyball"
 // do not know each other.
 var floors = [][]string{
 	{"."}, // the language
-	{"eval", "internal/stats", "internal/scan", "internal/prometheus", "internal/pgtest", "internal/corpus", "dashboard"},
+	{"eval", "internal/stats", "internal/scan", "internal/prometheus", "internal/pgtest", "internal/corpus", "internal/chain", "dashboard"},
 	{"internal/rollout", "internal/store", "internal/flagd", "provider"},
 	{"internal/service", "internal/ingest", "internal/notify"},
 	{"internal/api"},
@@ -52,7 +52,7 @@ var narrow = map[string][]string{
 
 // pure rooms do nothing but compute: they touch nothing outside, and what time
 // it is they are told.
-var pure = []string{".", "eval", "internal/stats"}
+var pure = []string{".", "eval", "internal/stats", "internal/chain"}
 
 // only says who may import what few may know.
 var only = map[string][]string{

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // An ActorID names who acts: "user:ann", "agent:release-bot", "service:ci" or
@@ -21,6 +23,18 @@ func (a ActorID) Kind() string {
 		return ""
 	}
 	return kind
+}
+
+// Valid says whether a has the form of an actor: an actor stands in each audit
+// entry, and in an index over them. (As a regular expression, this would take 3
+// MB.)
+func (a ActorID) Valid() bool {
+	kind, name, _ := strings.Cut(string(a), ":")
+	n := utf8.RuneCountInString(name)
+	return kind != "" && strings.Trim(kind, "abcdefghijklmnopqrstuvwxyz") == "" && n >= 1 && n <= 128 &&
+		utf8.ValidString(name) && !strings.ContainsFunc(name, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !strings.ContainsRune("._@+-", r)
+	})
 }
 
 // An Actor is who acts, through which token, and for whom.
@@ -48,12 +62,21 @@ type AuditEntry struct {
 	Evidence    json.RawMessage `json:"evidence,omitempty" doc:"what an automatic decision rested on"`
 	BeforeHash  string          `json:"beforeHash,omitempty" doc:"SHA-256 of the ruleset before"`
 	AfterHash   string          `json:"afterHash,omitempty" doc:"SHA-256 of the ruleset after"`
+	Risk        Risk            `json:"risk,omitempty" doc:"how much it could hurt, as far as was known"`
+	Previews    []Preview       `json:"previews,omitempty" doc:"who got something else by it, as far as was known"`
+	Change      string          `json:"change,omitempty" doc:"the id of the request that was approved"`
+	Approvals   []Approval      `json:"approvals,omitempty" doc:"that were used"`
+	BreakGlass  bool            `json:"breakGlass,omitempty" doc:"whether it was made although others ought to have approved"`
+	// Prev and Hash chain the log: nothing of it can be edited, taken out or
+	// put elsewhere without a trace. They stay the last fields.
+	Prev string `json:"prev,omitempty" doc:"the hash of the entry before"`
+	Hash string `json:"hash,omitempty" doc:"SHA-256 of this entry's JSON, as it was written, without this field"`
 }
 
 // An Edit is one noun before and after a change; Before is absent when the
 // noun was created, After when it was taken away.
 type Edit struct {
-	Noun        string          `json:"noun" example:"config" doc:"flag, config, segment, metric, rollout, environment, team, token, webhook or delivery"`
+	Noun        string          `json:"noun" example:"config" doc:"flag, config, segment, metric, rollout, environment, team, user, token, webhook or delivery"`
 	Key         string          `json:"key"`
 	Environment string          `json:"environment,omitempty"`
 	Before      json.RawMessage `json:"before,omitempty"`
@@ -78,9 +101,13 @@ type Token struct {
 	Name        string    `json:"name" doc:"what or who uses it"`
 	Actor       ActorID   `json:"actor,omitempty" doc:"who acts with it (api and agent tokens)"`
 	OnBehalfOf  ActorID   `json:"onBehalfOf,omitempty" doc:"the person behind an agent"`
+	CreatedBy   ActorID   `json:"createdBy,omitempty" doc:"who made it, and answers for what is done with it"`
+	Grants      Grants    `json:"grants,omitempty" doc:"what it may do at most (api tokens)"`
+	Envelope    *Envelope `json:"envelope,omitempty" doc:"what it may do at most (agent tokens)"`
 	Environment string    `json:"environment,omitempty" doc:"the environment it opens (sdk and client tokens)"`
 	Flags       []string  `json:"flags,omitempty" doc:"globs of the flags it opens; all if empty" example:"payments.*"`
 	CreatedAt   time.Time `json:"createdAt"`
 	ExpiresAt   *Time     `json:"expiresAt,omitempty"`
 	RevokedAt   *Time     `json:"revokedAt,omitempty"`
+	LastUsed    *Time     `json:"lastUsed,omitempty" doc:"when it last opened something, to the minute"`
 }

@@ -16,14 +16,36 @@ type Environment struct {
 	Key       string `json:"key" example:"production"`
 	Protected bool   `json:"protected" doc:"whether approvals apply"`
 	Version   int64  `json:"version,omitempty" doc:"the version of the ruleset in force; rises by one with each change"`
+	// SampleAttributes are the only attributes of contexts that leave programs.
+	SampleAttributes []string `json:"sampleAttributes,omitempty" doc:"attributes of contexts that programs tell, so that the effect of changes can be previewed; no other leaves them" example:"[\"country\",\"plan\"]"`
 }
+
+// MaxSampleAttributes is how many attributes of contexts an environment samples.
+const MaxSampleAttributes = 32
 
 // Validate reports every problem of the environment at once.
 func (e Environment) Validate() error {
 	p := newProblems()
 	p.key("key", e.Key)
+	if n := len(e.SampleAttributes); n > MaxSampleAttributes {
+		p.add("sampleAttributes", "%d attributes, at most %d", n, MaxSampleAttributes)
+	}
+	for i, name := range e.SampleAttributes {
+		at := fmt.Sprintf("sampleAttributes[%d]", i)
+		switch {
+		case name == "" || len(name) > MaxSampledName || strings.ContainsAny(name, ".\x00"):
+			p.add(at, "is the name of an attribute, 1 to %d bytes without a dot; of a nested one name the outermost", MaxSampledName)
+		case name == AttributeTargetingKey:
+			p.add(at, "units are sampled anyway, and never shown")
+		case slices.Contains(e.SampleAttributes[:i], name):
+			p.add(at, "%s occurs twice", quote(name))
+		}
+	}
 	return p.err()
 }
+
+// MaxSampledName is how many bytes the name of a sampled attribute has at most.
+const MaxSampledName = 128
 
 // A Team owns flags.
 type Team struct {

@@ -38,9 +38,9 @@ type RiskTier string
 
 // The risk tiers.
 const (
-	RiskLow    RiskTier = "low"
-	RiskMedium RiskTier = "medium"
-	RiskHigh   RiskTier = "high"
+	TierLow    RiskTier = "low"
+	TierMedium RiskTier = "medium"
+	TierHigh   RiskTier = "high"
 )
 
 // Consistency says whether instances may briefly disagree about a flag.
@@ -86,7 +86,7 @@ type Flag struct {
 // WithDefaults returns f with its optional fields filled in.
 func (f Flag) WithDefaults() Flag {
 	if f.RiskTier == "" {
-		f.RiskTier = RiskMedium
+		f.RiskTier = TierMedium
 	}
 	if f.Consistency == "" {
 		f.Consistency = Cosmetic
@@ -99,7 +99,7 @@ func (f Flag) Validate() error {
 	p := newProblems()
 	p.key("key", f.Key)
 	oneOf(p, "kind", f.Kind, KindRelease, KindOps, KindExperiment, KindPermission)
-	oneOf(p, "riskTier", f.RiskTier, RiskLow, RiskMedium, RiskHigh)
+	oneOf(p, "riskTier", f.RiskTier, TierLow, TierMedium, TierHigh)
 	oneOf(p, "consistency", f.Consistency, Cosmetic, Stateful)
 	p.text("description", f.Description)
 	if f.Owner == "" {

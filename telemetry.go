@@ -17,6 +17,7 @@ type TelemetryBatch struct {
 	Exposures    []Exposure        `json:"exposures,omitempty"`
 	Observations []Observation     `json:"observations,omitempty"`
 	Contexts     []SampledContext  `json:"contexts,omitempty"`
+	ContextLevel int               `json:"contextLevel,omitempty"` // contexts are of one unit in two to the power of this; see [SampledContext]
 	Counts       []EvaluationCount `json:"counts,omitempty"`
 	UnknownFlags []string          `json:"unknownFlags,omitempty"` // keys that were evaluated and are not in the ruleset
 	Leaving      bool              `json:"leaving,omitempty"`      // the instance ends with this batch
@@ -47,11 +48,39 @@ func (a RulesetID) Before(b RulesetID) bool {
 	return a.Epoch < b.Epoch || a.Epoch == b.Epoch && a.Version < b.Version
 }
 
-// A SampledContext is one of a sample of the contexts evaluated.
+// A SampledContext is the latest context of one unit, told so that the effect of
+// changes can be foreseen. It has no attribute but those that the server asked
+// for in a [SampleWish].
+//
+// A sender with too many units leaves some out, the same as every other sender:
+// at level n it tells of those alone whose point on the ring [ContextRing] lies
+// below one million over two to the power of n. So those that are told of are
+// a fair sample of all, and how many there are in all is known still.
 type SampledContext struct {
 	T          time.Time  `json:"t"`
 	Unit       string     `json:"unit,omitempty"`
 	Attributes Attributes `json:"attributes,omitempty"`
+}
+
+// ContextRing is the seed of the ring by which contexts are sampled. It is no
+// flag's, so that who is in the sample says nothing of what they are served.
+const ContextRing = "flyball contexts"
+
+// Limits of sampled contexts. One that is over them is not sampled.
+const (
+	MaxContextLevel = 16      // of every 65,536th unit
+	MaxContextBytes = 4 << 10 // its attributes, as JSON
+	MaxContextUnit  = 1024    // bytes of its unit
+)
+
+// Validate says what is wrong with a context; it is told to the sender and the
+// rest of the batch counts. The size of its attributes is for those who have
+// them as text.
+func (c SampledContext) Validate() error {
+	if c.Unit == "" || len(c.Unit) > MaxContextUnit {
+		return FieldErrorf("unit", "needs 1 to %d bytes", MaxContextUnit)
+	}
+	return nil
 }
 
 // An EvaluationCount says how often a flag served a variant in a while.
@@ -111,6 +140,9 @@ func (b TelemetryBatch) Validate() error {
 	if n := len(b.Exposures) + len(b.Observations); n > MaxBatchItems {
 		p.add("observations", "%d exposures and observations, at most %d a batch", n, MaxBatchItems)
 	}
+	if b.ContextLevel < 0 || b.ContextLevel > MaxContextLevel {
+		p.add("contextLevel", "must lie between 0 and %d", MaxContextLevel)
+	}
 	for _, list := range []struct {
 		field string
 		n     int
@@ -130,6 +162,14 @@ type TelemetryReply struct {
 	Rejected  []Rejected `json:"rejected,omitempty"`
 	// FlushAfter is how long the sender should wait before its next batch.
 	FlushAfter Duration `json:"flushAfter"`
+	// Sample asks for contexts; without it none are wanted.
+	Sample *SampleWish `json:"sample,omitempty"`
+}
+
+// A SampleWish says what a server wants to be told of contexts: their units, and
+// these attributes, none if there are none. Nothing else may leave the program.
+type SampleWish struct {
+	Attributes []string `json:"attributes"`
 }
 
 // Rejected says why one item of a batch does not count. Index counts within

@@ -111,16 +111,18 @@ func (p problems) globs(field string, globs []string) {
 func (w Webhook) On() bool { return w.Enabled == nil || *w.Enabled }
 
 // Wants says whether the webhook is to be told of an audit entry. Without
-// actions of its own it is told what concerns users: every new ruleset and
-// every move of a rollout, save for the renewal of a lease, which changes
-// nothing for anybody.
+// actions of its own it is told what concerns users: every new ruleset, every
+// change that waits for approval, and every move of a rollout, save for the
+// renewal of a lease, which changes nothing for anybody. Of a glass that was
+// broken it is told whatever its actions are.
 func (w Webhook) Wants(e AuditEntry) bool {
 	switch {
 	case !w.On(), len(w.Environments) > 0 && !slices.Contains(w.Environments, e.Environment):
 		return false
+	case e.BreakGlass:
 	case len(w.Actions) > 0 && !matches(w.Actions, e.Action):
 		return false
-	case len(w.Actions) == 0 && (e.Version == 0 && !strings.HasPrefix(e.Action, "rollout.") || e.Action == "rollout.renew"):
+	case len(w.Actions) == 0 && (e.Version == 0 && !strings.HasPrefix(e.Action, "rollout.") && e.Action != "change.propose" || e.Action == "rollout.renew"):
 		return false
 	}
 	return len(w.Flags) == 0 || slices.ContainsFunc(e.flags(), func(flag string) bool { return matches(w.Flags, flag) })
@@ -133,7 +135,7 @@ func (e AuditEntry) flags() []string {
 		switch edit.Noun {
 		case "flag", "config":
 			keys = append(keys, edit.Key)
-		case "rollout":
+		case "rollout", "change":
 			keys = append(keys, e.Subject)
 		}
 	}

@@ -72,21 +72,23 @@ func TestWhichEntriesAWebhookWants(t *testing.T) {
 	segment := flyball.AuditEntry{Action: "segment.update", Subject: "testers", Environment: "production", Version: 6, Edits: []flyball.Edit{{Noun: "segment", Key: "testers"}}}
 	files := flyball.AuditEntry{Action: "apply", Subject: "files", Environment: "staging", Version: 7, Edits: []flyball.Edit{{Noun: "team", Key: "t"}, {Noun: "flag", Key: "search.new"}, {Noun: "flag", Key: checkout}}}
 	token := flyball.AuditEntry{Action: "token.create", Subject: "0123", Edits: []flyball.Edit{{Noun: "token", Key: "0123"}}}
-	all := []flyball.AuditEntry{kill, pause, renew, segment, files, token}
+	proposal := flyball.AuditEntry{Action: "change.propose", Subject: checkout, Environment: "production", Edits: []flyball.Edit{{Noun: "change", Key: "0f3a", Environment: "production"}}}
+	glass := flyball.AuditEntry{Action: "flag.enable", Subject: checkout, Environment: "production", Version: 8, Edits: kill.Edits, BreakGlass: true}
+	all := []flyball.AuditEntry{kill, pause, renew, segment, files, token, proposal, glass}
 	for _, tt := range []struct {
 		what string
 		w    flyball.Webhook
 		want string
 	}{
-		{"nothing said", flyball.Webhook{}, "flag.kill rollout.pause segment.update apply"},
+		{"nothing said", flyball.Webhook{}, "flag.kill rollout.pause segment.update apply change.propose flag.enable"},
 		{"disabled", flyball.Webhook{Enabled: &off}, ""},
 		{"an environment", flyball.Webhook{Environments: []string{"staging", "development"}}, "apply"},
-		{"flags", flyball.Webhook{Flags: []string{"search.*", "payments.*"}}, "flag.kill rollout.pause apply"},
+		{"flags", flyball.Webhook{Flags: []string{"search.*", "payments.*"}}, "flag.kill rollout.pause apply change.propose flag.enable"},
 		{"another's flags", flyball.Webhook{Flags: []string{"shop.*"}}, ""},
 		{"a flag among others", flyball.Webhook{Flags: []string{"search.new"}}, "apply"},
-		{"actions", flyball.Webhook{Actions: []string{"rollout.*", "flag.kill"}}, "flag.kill rollout.pause rollout.renew"},
-		{"every action", flyball.Webhook{Actions: []string{"*"}}, "flag.kill rollout.pause rollout.renew segment.update apply token.create"},
-		{"all three", flyball.Webhook{Environments: []string{"production"}, Flags: []string{"payments.*"}, Actions: []string{"flag.*"}}, "flag.kill"},
+		{"actions", flyball.Webhook{Actions: []string{"rollout.*", "flag.kill"}}, "flag.kill rollout.pause rollout.renew flag.enable"},
+		{"every action", flyball.Webhook{Actions: []string{"*"}}, "flag.kill rollout.pause rollout.renew segment.update apply token.create change.propose flag.enable"},
+		{"all three", flyball.Webhook{Environments: []string{"production"}, Flags: []string{"payments.*"}, Actions: []string{"flag.*"}}, "flag.kill flag.enable"},
 	} {
 		var got []string
 		for _, e := range all {

@@ -19,6 +19,17 @@ func Point(seed, unit string) uint32 {
 	return ring(seed).point(unit)
 }
 
+// Unit returns what of a context a split by an attribute places on the ring;
+// an empty attribute is the targeting key.
+func Unit(ec *flyball.EvaluationContext, by string) (unit string, ok bool) {
+	at := compileAttribute(by)
+	if at.unit {
+		return ec.TargetingKey, ec.TargetingKey != ""
+	}
+	st := state{key: ec.TargetingKey, attributes: ec.Attributes}
+	return st.value(nil, &at, 0).unit()
+}
+
 // ring returns the hash of what all units of a seed have in common.
 func ring(seed string) hash { return hash{}.write(seed).write(":") }
 

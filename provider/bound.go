@@ -65,6 +65,7 @@ func (c Client) ObjectFlag(key string, fallback any) *Flag[any] {
 func (f *Flag[T]) Value(c *eval.Context) T {
 	if b := f.bound.Load(); b != nil && b.constant && b.rules == f.p.rules.Current() {
 		b.tally.add()
+		f.p.sample.meet(c)
 		return b.value
 	}
 	return f.evaluate(c)

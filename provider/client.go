@@ -136,6 +136,7 @@ func resolved[T any](p *Provider, rules *eval.Ruleset, flag *eval.Flag, key stri
 			v, outcome, by, version = fallback, &flyball.Resolution{Reason: flyball.ReasonError, ErrorCode: flyball.ErrorGeneral}, "", 0
 		}
 	}()
+	p.sample.meet(c)
 	if flag == nil {
 		r := rules.EvaluateContext(key, c, nil, nil)
 		if r.ErrorCode == flyball.ErrorFlagNotFound {

@@ -93,6 +93,7 @@ type Provider struct {
 	saved   saved
 	rules   eval.Holder
 	record  *recorder
+	sample  *contextSampler
 	events  chan openfeature.Event
 
 	troubled atomic.Pointer[eval.Ruleset] // evaluation with it has panicked
@@ -178,7 +179,7 @@ func New(options Options) (*Provider, error) {
 	}
 	p := &Provider{
 		options: options, server: server, client: &http.Client{Transport: transport}, log: options.Logger,
-		pace: usualPace, saved: newSaved(options), record: newRecorder(),
+		pace: usualPace, saved: newSaved(options), record: newRecorder(), sample: newContextSampler(),
 		events: make(chan openfeature.Event, 64), news: make(chan struct{}),
 	}
 	if options.InitTimeout > 0 {
@@ -351,6 +352,7 @@ func (p *Provider) evaluate(key string, ec *flyball.EvaluationContext, fits func
 			r = flyball.Resolution{Reason: flyball.ReasonError, ErrorCode: flyball.ErrorGeneral}
 		}
 	}()
+	p.sample.meetMap(ec)
 	if !rs.Live() {
 		r = rs.Evaluate(key, ec, time.Now, nil)
 	} else {

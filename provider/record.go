@@ -182,10 +182,13 @@ type batch struct {
 	dropped flyball.Dropped
 	counts  []flyball.EvaluationCount
 	unknown []string
+
+	contexts []flyball.SampledContext
+	level    int // at which units are left out
 }
 
 func (b *batch) empty() bool {
-	return len(b.items) == 0 && len(b.counts) == 0 && len(b.unknown) == 0 && b.dropped == flyball.Dropped{}
+	return len(b.items) == 0 && len(b.contexts) == 0 && len(b.counts) == 0 && len(b.unknown) == 0 && b.dropped == flyball.Dropped{}
 }
 
 // collect takes what is to be sent next.

@@ -61,6 +61,7 @@ func (s *sender) leave(ctx context.Context) {
 // flush sends one batch, if there is anything to say.
 func (s *sender) flush(ctx context.Context) bool {
 	b := s.p.record.collect()
+	b.contexts, b.level = s.p.sample.take()
 	if b.empty() && s.p.Version() == s.reported && time.Since(s.last) < s.p.pace.idle {
 		return true
 	}
@@ -80,6 +81,9 @@ func (s *sender) deliver(ctx context.Context, b *batch) bool {
 			s.reported, s.last = applied, time.Now()
 			s.pause.reset()
 			s.p.record.tell(reply.FlushAfter.Std())
+			if reply.FlushAfter > 0 { // the answer could be read
+				s.p.sample.ask(reply.Sample)
+			}
 			return true
 		case code == flyball.TooLarge && len(b.items) > 1:
 			s.seq-- // its halves take its place
@@ -88,13 +92,21 @@ func (s *sender) deliver(ctx context.Context, b *batch) bool {
 			return s.deliver(ctx, second) && ok
 		case code != flyball.Unavailable && code != flyball.Overloaded:
 			s.p.log.Error("telemetry is refused and lost", "error", err, "items", len(b.items))
-			s.p.record.lose(b)
+			s.p.miss(b)
 			return false
 		}
 		if last || !s.again(ctx, err) {
-			s.p.record.lose(b)
+			s.p.miss(b)
 			return false
 		}
+	}
+}
+
+// miss notes that a batch was lost.
+func (p *Provider) miss(b *batch) {
+	p.record.lose(b)
+	if len(b.contexts) > 0 {
+		p.sample.restart()
 	}
 }
 
@@ -127,7 +139,7 @@ func (b *batch) halves() (first, second *batch) {
 	*first = *b
 	first.id, first.items = newID(), b.items[:len(b.items)/2]
 	second.id, second.items = newID(), b.items[len(b.items)/2:]
-	second.dropped, second.counts, second.unknown = flyball.Dropped{}, nil, nil
+	second.dropped, second.counts, second.unknown, second.contexts = flyball.Dropped{}, nil, nil, nil
 	return first, second
 }
 
@@ -175,7 +187,7 @@ func (s *sender) telemetry(b *batch, applied flyball.RulesetID) flyball.Telemetr
 	t := flyball.TelemetryBatch{
 		Batch: b.id, Seq: s.seq, SentAt: time.Now(), Dropped: b.dropped, Applied: &applied, Errors: s.p.unreadable(),
 		Instance: flyball.InstanceInfo{ID: o.Instance, Service: o.Service, Version: o.ServiceVersion, SDK: SDKVersion},
-		Counts:   b.counts, UnknownFlags: b.unknown, Leaving: s.leaving,
+		Counts:   b.counts, UnknownFlags: b.unknown, Leaving: s.leaving, Contexts: b.contexts, ContextLevel: b.level,
 	}
 	for _, i := range b.items {
 		if i.exposure != nil {

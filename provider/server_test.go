@@ -48,6 +48,7 @@ type server struct {
 	answer   func(n int, b flyball.TelemetryBatch, w http.ResponseWriter) bool // true: it answered itself
 	posts    int
 	after    flyball.Duration
+	wish     *flyball.SampleWish
 }
 
 func newServer(t *testing.T, doc flyball.Ruleset) *server {
@@ -190,7 +191,7 @@ func (s *server) telemetry(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	s.posts++
-	n, answer, after := s.posts, s.answer, s.after
+	n, answer, after, wish := s.posts, s.answer, s.after, s.wish
 	s.mu.Unlock()
 	if answer != nil && answer(n, b, w) {
 		return
@@ -199,7 +200,7 @@ func (s *server) telemetry(w http.ResponseWriter, r *http.Request) {
 	s.accept(b)
 	s.mu.Unlock()
 	w.WriteHeader(http.StatusAccepted)
-	_ = json.NewEncoder(w).Encode(flyball.TelemetryReply{Accepted: len(b.Exposures) + len(b.Observations), FlushAfter: after})
+	_ = json.NewEncoder(w).Encode(flyball.TelemetryReply{Accepted: len(b.Exposures) + len(b.Observations), FlushAfter: after, Sample: wish})
 }
 
 // accept counts a batch once. It is called with the lock.

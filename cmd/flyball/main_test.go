@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -30,6 +31,8 @@ func TestStories(t *testing.T) {
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"server": startServer, "exit": exitCode, "receiver": startReceiver, "told": told,
+			"person": person, "evaluated": evaluated, "match": match,
+			"deploy": deploy, "take": take, "until": until,
 		},
 	})
 }
@@ -78,6 +81,50 @@ func told(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Fatalf("nothing was told that matches %s", args[0])
 		}
 	}
+}
+
+// person makes a token of somebody with a role, whose name in capitals is the
+// variable that holds it: person bob approver
+func person(ts *testscript.TestScript, _ bool, args []string) {
+	var made struct{ Secret string }
+	if !send(ts.Getenv("FLYBALL_SERVER"), "POST", "/api/v1/tokens", ts.Getenv("FLYBALL_TOKEN"), map[string]any{
+		"kind": "api", "name": args[0], "actor": "user:" + args[0], "grants": []any{map[string]any{"role": args[1]}}, "reason": "a new colleague",
+	}, &made) {
+		ts.Fatalf("no token for %s", args[0])
+	}
+	ts.Setenv(strings.ToUpper(args[0]), made.Secret)
+}
+
+// evaluated makes a program tell that it evaluates a flag in production, and
+// waits until the server knows.
+func evaluated(ts *testscript.TestScript, _ bool, args []string) {
+	url, admin := ts.Getenv("FLYBALL_SERVER"), ts.Getenv("FLYBALL_TOKEN")
+	var made struct{ Secret string }
+	send(url, "POST", "/api/v1/tokens", admin, map[string]any{"kind": "sdk", "name": "shop", "environment": "production", "reason": "deploy"}, &made)
+	at := time.Now().UTC().Format(time.RFC3339Nano)
+	b := batch("evaluations-of-" + args[0])
+	b["counts"] = []any{map[string]any{"flag": args[0], "variant": "off", "n": 1000, "from": at, "to": at}}
+	if !send(url, "POST", "/sdk/v1/telemetry", made.Secret, b, new(any)) {
+		ts.Fatalf("the telemetry is not taken")
+	}
+	for late := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		var flag struct{ LastEvaluated string }
+		if send(url, "GET", "/api/v1/flags/"+args[0], admin, nil, &flag); flag.LastEvaluated != "" {
+			return
+		}
+		if time.Now().After(late) {
+			ts.Fatalf("nobody knows that %s is evaluated", args[0])
+		}
+	}
+}
+
+// match keeps what the last command printed that matches: match ID 'change (\w+)'
+func match(ts *testscript.TestScript, _ bool, args []string) {
+	m := regexp.MustCompile(args[1]).FindStringSubmatch(ts.ReadFile("stdout") + ts.ReadFile("stderr"))
+	if m == nil {
+		ts.Fatalf("nothing matches %s", args[1])
+	}
+	ts.Setenv(args[0], m[1])
 }
 
 // exitCode runs a command that must end with a given code: exit 3 flyball …

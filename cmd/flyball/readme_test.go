@@ -39,7 +39,7 @@ func TestTheReadmesTour(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"rule: staff", `"variant":"on"`, "[1 %] → 10 % → 100 %", "flag.kill", "no difference"} {
+	for _, want := range []string{"rule: staff", `"variant":"on"`, "[1 %] → 10 % → 100 %", "flag.kill", "risk: ", "flag.resume shop.checkout.fast", "no difference"} {
 		if !bytes.Contains(out, []byte(want)) {
 			t.Errorf("the tour does not show %q:\n%s", want, out)
 		}

@@ -189,7 +189,8 @@ func TestAStoppedControllerDoesNotActAfterItsLease(t *testing.T) {
 	t.Parallel()
 	url := pgtest.URL(t)
 	path := program(t)
-	first := serveWith(t, path, "--listen", "127.0.0.1:0", "--database", url)
+	folder := t.TempDir()
+	first := serveWith(t, path, "--listen", "127.0.0.1:0", "--database", url, "--data", folder)
 	admin := first.token
 	db, err := pgx.Connect(t.Context(), url)
 	if err != nil {
@@ -204,7 +205,7 @@ func TestAStoppedControllerDoesNotActAfterItsLease(t *testing.T) {
 		}
 	}
 	within(t, 20*time.Second, "the first is the judge", holds(first))
-	second := serveWith(t, path, "--listen", "127.0.0.1:0", "--database", url)
+	second := serveWith(t, path, "--listen", "127.0.0.1:0", "--database", url, "--data", folder)
 	key := "shop.checkout.fast"
 	shipped(t, first, admin, key)
 	app := application(t, second.url, sdkToken(t, second, admin))

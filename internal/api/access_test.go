@@ -23,7 +23,7 @@ var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 func principals(h *house) (names []string, secrets map[string]string) {
 	revoked := h.must("create_token", fields{"kind": "api", "name": "revoked", "reason": "a test"})
 	h.must("revoke_token", fields{"id": revoked.read(h.t, "id"), "reason": "a test"})
-	names = []string{"nobody", "garbage", "expired", "revoked", "sdk", "sdk-staging", "client", "api", "agent", "api-search", "api-other"}
+	names = []string{"nobody", "garbage", "expired", "revoked", "sdk", "sdk-staging", "client", "api", "person", "agent", "api-search", "api-other"}
 	return names, map[string]string{
 		"garbage":     "fb_api_" + strings.Repeat("0", 12) + "_" + strings.Repeat("0", 64),
 		"expired":     h.expired(),
@@ -32,6 +32,7 @@ func principals(h *house) (names []string, secrets map[string]string) {
 		"sdk-staging": h.token(fields{"kind": "sdk", "name": "s", "environment": "staging"}),
 		"client":      h.token(fields{"kind": "client", "name": "c", "environment": "production"}),
 		"api":         h.token(fields{"kind": "api", "name": "a"}),
+		"person":      h.ann(),
 		"agent":       h.agent(),
 		"api-search":  h.token(fields{"kind": "api", "name": "l", "flags": []string{"shop.search.*"}}),
 		"api-other":   h.token(fields{"kind": "api", "name": "l", "flags": []string{"other.*"}}),
@@ -71,8 +72,10 @@ func doors(h *house) (all []door) {
 		all = append(all, door{o.Name, method, path, body})
 	}
 	return append(all,
+		door{"apply_change", "POST", "/api/v1/changes/nobody-made-it/apply", ""},
 		door{"ruleset", "GET", "/sdk/v1/ruleset", ""},
 		door{"stream", "GET", "/sdk/v1/stream", ""},
+		door{"events", "GET", "/api/v1/events", ""},
 		door{"flagd", "GET", "/flagd/v1/flags", ""},
 		door{"telemetry", "POST", "/sdk/v1/telemetry", "{}"},
 		door{"ofrep bulk", "POST", "/ofrep/v1/evaluate/flags", ""},
@@ -80,6 +83,14 @@ func doors(h *house) (all []door) {
 		door{"ofrep killed", "POST", "/ofrep/v1/evaluate/flags/" + killed, ""},
 		door{"ofrep preflight", "OPTIONS", "/ofrep/v1/evaluate/flags", ""},
 		door{"telemetry preflight", "OPTIONS", "/sdk/v1/telemetry", ""},
+		door{"session", "GET", "/auth/session", ""},
+		door{"login", "POST", "/auth/login", "{}"},
+		door{"logout", "POST", "/auth/logout", "{}"},
+		door{"step up", "POST", "/auth/stepup", "{}"},
+		door{"set up", "POST", "/auth/setup", "{}"},
+		door{"oidc login", "GET", "/auth/oidc/login", ""},
+		door{"oidc callback", "GET", "/auth/oidc/callback", ""},
+		door{"export audit", "GET", "/api/v1/audit/export", ""},
 		door{"openapi", "GET", "/api/v1/openapi.json", ""},
 		door{"health", "GET", "/healthz", ""},
 		door{"ready", "GET", "/readyz", ""},

@@ -169,11 +169,15 @@ func TestAStaleVersionIsAConflictThatTellsTheOneInForce(t *testing.T) {
 			}
 			continue
 		}
-		read := map[string]string{"segment": "get_segment", "metric": "get_metric", "webhook": "get_webhook"}[strings.TrimPrefix(name, "update_")]
+		read := map[string]string{"segment": "get_segment", "metric": "get_metric", "webhook": "get_webhook", "user": "get_user"}[strings.TrimPrefix(name, "update_")]
 		if read == "" {
 			read = "get_flag"
 		}
-		current := h.must(read, fields{"key": use.in["key"]}).read(t, use.version).(float64)
+		named := fields{"key": use.in["key"]}
+		if read == "get_user" {
+			named = fields{"id": use.in["id"]}
+		}
+		current := h.must(read, named).read(t, use.version).(float64)
 		h.unchanged(func() {
 			r := h.call(h.admin, name, use.in.with("ifVersion", current+1000)).want(t, 409)
 			if got := r.problem(t).Details["version"]; got != current {

@@ -33,7 +33,7 @@ func (o Operation) echoes(row string, of any, path ...string) Operation {
 
 // passing are fields that change by themselves, so that what was read of them
 // need not be so any more.
-var passing = []string{"evaluations", "lastEvaluated"}
+var passing = []string{"evaluations", "lastEvaluated", "lastSeen"}
 
 // cut parts a body into what the row takes and what only the row that shows
 // the thing tells. The version that was shown is the one that was read.
@@ -67,7 +67,11 @@ func (o Operation) agree(ctx context.Context, s *service.Service, r *http.Reques
 	}
 	i := slices.IndexFunc(operations, func(other Operation) bool { return other.Name == o.echo.row })
 	shown, err := operations[i].call(ctx, s, func(into any) error {
-		key, err := json.Marshal(map[string]string{"key": r.PathValue("key")})
+		named := map[string]string{}
+		for _, field := range o.PathFields() {
+			named[field] = r.PathValue(field)
+		}
+		key, err := json.Marshal(named)
 		if err != nil {
 			return err
 		}

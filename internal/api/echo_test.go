@@ -48,6 +48,7 @@ func TestWhatIsReadCanBeWrittenBackAndChangesNothing(t *testing.T) {
 		{"environments/production/flags/" + search, h.must("get_flag", fields{"key": search}).object(t, "environments", "production").with("killed", json.RawMessage("null"))},
 		{"environments/production/flags/" + search + "/rules/staff", fields{"rule": rule}},
 		{"segments/testers", h.must("get_segment", fields{"key": "testers"}).object(t)},
+		{"users/user:kim", h.must("get_user", fields{"id": "kim"}).object(t)},
 		{"metrics/shop.sales", h.must("get_metric", fields{"key": "shop.sales"}).object(t)},
 		{"metrics/shop.errors", h.must("get_metric", fields{"key": "shop.errors"}).object(t)}, // of a live rollout
 	} {

@@ -14,5 +14,15 @@ func (s *Server) Streams() int64 {
 	return int64(s.streams.open)
 }
 
+// Waiting is how many requests wait for something to happen.
+func (s *Server) Waiting() int {
+	s.waits.mu.Lock()
+	defer s.waits.mu.Unlock()
+	return int(s.waits.open)
+}
+
 // UsualRecheck returns how often a stream's token is looked at in earnest.
 func UsualRecheck() time.Duration { return usual.recheck }
+
+// Cleaned is how text by others is told to agents.
+func Cleaned(text string) string { return cleaned(text) }

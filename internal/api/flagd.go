@@ -76,6 +76,7 @@ func (s *Server) flagd(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, r, err)
 		return
 	}
+	s.noteAll(head, &p)
 	h := w.Header()
 	h.Set("ETag", `"`+d.tag+`"`)
 	h.Set("Cache-Control", "no-cache")
@@ -112,10 +113,17 @@ func (s *Server) openFlagd(ctx context.Context, c flagd.Call) (flagd.Session, er
 				return nil, nil, err
 			}
 			d, err := flagdOf(head, p)
+			s.noteAll(head, &p)
 			return d.json, head.Superseded, err
 		},
-		Recheck: func() error { _, err := s.sdkPrincipal(ctx, c.Token); return err },
-		Leave:   func() {},
+		Recheck: func() error {
+			_, err := s.sdkPrincipal(ctx, c.Token)
+			if head, failed := s.service.Published(p.Environment); err == nil && failed == nil {
+				s.noteAll(head, &p)
+			}
+			return err
+		},
+		Leave: func() {},
 	}
 	if c.Stream {
 		leave, err := s.streams.enter(p.Token, c.Remote)

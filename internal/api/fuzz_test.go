@@ -26,6 +26,9 @@ func FuzzRequests(f *testing.F) {
 		} {
 			f.Add(uint8(i), "", []byte(body))
 		}
+		for _, manner := range []string{"dryRun=true", "propose=true", "breakGlass=true", "dryRun=1&propose=1", "dryrun=true"} {
+			f.Add(uint8(i), manner, []byte(strings.Replace(d.body, `" "`, `"a test"`, 1)))
+		}
 		f.Add(uint8(i), "reason=&limit=1e9&after=-1&archived=2&key=x&%00=%ff&;", []byte("x"))
 		f.Add(uint8(i), "limit=\x00&environment=%00", []byte{})
 	}
@@ -37,7 +40,7 @@ func FuzzRequests(f *testing.F) {
 		path, _, _ := strings.Cut(d.path, "?")
 		req := httptest.NewRequest(d.method, path, strings.NewReader(string(body)))
 		req.URL.RawQuery = query
-		if d.name == "await_rollout" { // it waits for as long as it is told, or until the request ends
+		if d.name == "await_rollout" || d.path == "/api/v1/events" { // they go on for as long as they are told, or until the request ends
 			ctx, cancel := context.WithTimeout(req.Context(), 10*time.Millisecond)
 			defer cancel()
 			req = req.WithContext(ctx)

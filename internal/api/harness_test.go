@@ -39,9 +39,13 @@ type house struct {
 	api      *api.Server
 	http     *http.Server
 	client   *http.Client
+	person   string   // the token of ann, once there is one
+	proposal string   // a change that ann proposed, once there is one
+	review   string   // a change that ann made by breaking the glass, once there is one
 	risen    string   // a rollout at its second step, once there is one
 	ends     []func() // in the order in which they began
 
+	noted      func(environment string, flags []string)
 	complaints complaints
 }
 
@@ -59,6 +63,7 @@ type settings struct {
 	database string
 	admin    string // its first token, if the database has one
 	deaf     bool   // nobody writes what the receiver queues
+	oidc     api.OIDC
 	server   func(*api.Server)
 	http     func(*http.Server)
 }
@@ -66,6 +71,7 @@ type settings struct {
 func onDatabase(url string) option          { return func(s *settings) { s.database = url } }
 func withServer(f func(*api.Server)) option { return func(s *settings) { s.server = f } }
 func withHTTP(f func(*http.Server)) option  { return func(s *settings) { s.http = f } }
+func withOIDC(o api.OIDC) option            { return func(s *settings) { s.oidc = o } }
 func deaf(s *settings)                      { s.deaf = true }
 
 // open starts a house, and ends it with the test.
@@ -112,7 +118,7 @@ func open(t testing.TB, options ...option) *house {
 	h.receiver.Running, h.receiver.Exposed, h.receiver.Committed = h.service.RolloutRuns, h.service.Exposed, runner.Wake
 	tally := ingest.NewTally(db)
 	tally.Fail = func(err error) { log.Error("usage not written", "error", err) }
-	h.receiver.Heard = tally.Hear
+	h.receiver.Heard, h.noted = tally.Hear, tally.Note
 	h.run(tally.Run)
 	if !set.deaf {
 		h.listen()
@@ -139,7 +145,7 @@ func (h *house) serve(log *slog.Logger, set settings) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.api = api.New(api.Options{Service: h.service, Receiver: h.receiver, Log: log})
+	h.api = api.New(api.Options{Service: h.service, Receiver: h.receiver, Log: log, OIDC: set.oidc, Evaluated: h.noted})
 	if set.server != nil {
 		set.server(h.api)
 	}
@@ -375,6 +381,13 @@ func (h *house) call(token, name string, f fields, headers ...string) reply {
 	h.t.Helper()
 	method, path, body := request(h.t, operation(h.t, name), f)
 	return h.send(method, path, token, body, headers...)
+}
+
+// in uses a capability that changes something in a manner, such as dryRun.
+func (h *house) in(manner, token, name string, f fields, headers ...string) reply {
+	h.t.Helper()
+	method, path, body := request(h.t, operation(h.t, name), f)
+	return h.send(method, path+"?"+manner+"=true", token, body, headers...)
 }
 
 // request puts each field where the route wants it.

@@ -40,6 +40,7 @@ func (s *Server) ofrepSingle(w http.ResponseWriter, r *http.Request, p *service.
 		writeJSON(w, r, http.StatusNotFound, ofrepFlag{Key: key, ErrorCode: flyball.ErrorFlagNotFound, ErrorDetails: ofrepDetails(flyball.ErrorFlagNotFound)})
 		return
 	}
+	s.noted.flag(p.Environment, key)
 	a := flag.answer(&in.context)
 	announce(w.Header(), a.length)
 	if a.failed {
@@ -106,6 +107,7 @@ func (s *Server) ofrepBulk(w http.ResponseWriter, r *http.Request, p *service.Pr
 		return
 	}
 	defer in.release()
+	s.noteAll(head, p)
 	in.spell()
 	h, era := w.Header(), all.era(now)
 	tag := bulkTag(in, head.ID(), era, now)

@@ -39,6 +39,7 @@ type Operation struct {
 	Columns string   // of the table that the command prints, if it lists
 	Still   bool     // it makes no version of a ruleset, whatever it changes
 	Limit   int64    // bytes of a request's body
+	Secret  bool     // its input may hold secrets
 	Waits   bool     // for something to happen; the wait ends when the server is about to stop
 	In, Out reflect.Type
 
@@ -81,6 +82,7 @@ func (o Operation) maybe(arg string) Operation     { o.Maybe = arg; return o }
 func (o Operation) table(columns string) Operation { o.Columns = columns; return o }
 func (o Operation) still() Operation               { o.Still = true; return o }
 func (o Operation) upTo(limit int64) Operation     { o.Limit = limit; return o }
+func (o Operation) secret() Operation              { o.Secret = true; return o }
 func (o Operation) waits() Operation               { o.Waits = true; return o }
 
 // Changes says whether the capability changes anything: what does, needs a
@@ -128,25 +130,52 @@ func (o Operation) serve(s *service.Service) http.HandlerFunc {
 			writeProblem(w, r, err)
 			return
 		}
+		if path := repeated(body); path != "" && o.HasBody() {
+			writeProblem(w, r, flyball.FieldErrorf(path, "is given twice: of two values, each reader might take another"))
+			return
+		}
 		body, told, err := o.cut(body)
 		if err != nil {
 			writeProblem(w, r, err)
 			return
 		}
-		ctx, versions := service.GatherVersions(r.Context())
-		out, err := o.call(ctx, s, func(into any) error {
-			if err := o.decode(r, body, into); err != nil {
-				return err
-			}
-			return o.agree(ctx, s, r, told)
-		})
+		m, err := mannerOf(r, o)
 		if err != nil {
 			writeProblem(w, r, err)
 			return
 		}
-		tellVersions(w, versions.Made())
-		writeJSON(w, r, o.Success(), out)
+		o.run(s, w, r, m, func(ctx context.Context, into any) error {
+			fields, err := o.decode(r, body, into)
+			if err != nil {
+				return err
+			}
+			if err := notes(m, fields); err != nil {
+				return err
+			}
+			return o.agree(ctx, s, r, told)
+		})
 	}
+}
+
+// run uses the capability in a manner, and answers with what comes of it.
+func (o Operation) run(s *service.Service, w http.ResponseWriter, r *http.Request, m *service.Manner, decode func(ctx context.Context, into any) error) {
+	ctx, versions := service.GatherVersions(service.WithManner(r.Context(), m))
+	out, err := o.call(ctx, s, func(into any) error { return decode(ctx, into) })
+	if out, err = answered(m, out, err); err != nil {
+		writeProblem(w, r, err)
+		return
+	}
+	tellVersions(w, versions.Made())
+	if made := m.Proposed(); made != nil && made.State == flyball.RequestReview {
+		w.Header().Set(ReviewHeader, made.ID)
+	}
+	status := o.Success()
+	if m.Propose != nil && m.Proposed() != nil {
+		status = http.StatusCreated
+	} else if m.Plans() {
+		status = http.StatusOK
+	}
+	writeJSON(w, r, status, out)
 }
 
 // Success is the status of an answer that is not a problem.
@@ -160,6 +189,10 @@ func (o Operation) Success() int {
 // VersionsHeader tells which ruleset versions a change made, such as
 // "development=5, production=12", so that a caller can wait for the fleet.
 const VersionsHeader = "Flyball-Versions"
+
+// ReviewHeader tells the id of the review that a change opened by breaking the
+// glass.
+const ReviewHeader = "Flyball-Review"
 
 func tellVersions(w http.ResponseWriter, made map[string]int64) {
 	var parts []string
@@ -200,42 +233,42 @@ func unhurried(w http.ResponseWriter) { http.NewResponseController(w).SetReadDea
 
 // decode reads the input of the capability from path, query and body, and
 // tells everything that is wrong with it at once.
-func (o Operation) decode(r *http.Request, body []byte, into any) error {
+func (o Operation) decode(r *http.Request, body []byte, into any) (map[string]any, error) {
 	fields := map[string]any{}
 	if body = bytes.TrimSpace(body); !o.HasBody() {
 		body = nil
 	}
 	if len(body) > 0 {
 		if err := decodeObject(body, &fields); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	extra, err := o.parameters(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for name, v := range extra {
 		if given, ok := fields[name]; ok && given != v {
-			return flyball.FieldErrorf(name, "the body says %v and the path says %v", given, v)
+			return nil, flyball.FieldErrorf(name, "the body says %v and the path says %v", given, v)
 		}
 		fields[name] = v
 	}
 	if err := o.validate(fields); err != nil {
-		return err
+		return nil, err
 	}
 	merged, err := json.Marshal(extra)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, data := range [][]byte{body, merged} {
 		if len(data) == 0 {
 			continue
 		}
 		if err := json.Unmarshal(data, into); err != nil {
-			return flyball.Errorf(flyball.Invalid, "%s", readable(err))
+			return nil, flyball.Errorf(flyball.Invalid, "%s", readable(err))
 		}
 	}
-	return nil
+	return fields, nil
 }
 
 // maxNesting is how deep the JSON of a request may nest: twice what the

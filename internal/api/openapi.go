@@ -19,6 +19,10 @@ import (
 // before the first one.
 var openAPI = sync.OnceValues(func() ([]byte, error) { return json.MarshalIndent(document(), "", "  ") })
 
+// OpenAPI returns the document that a running server has at
+// /api/v1/openapi.json.
+func OpenAPI() ([]byte, error) { return openAPI() }
+
 func document() *huma.OpenAPI {
 	doc := &huma.OpenAPI{
 		OpenAPI: "3.1.0",
@@ -35,6 +39,9 @@ func document() *huma.OpenAPI {
 	}
 	for _, o := range operations {
 		doc.AddOperation(o.entry())
+	}
+	for _, e := range applyEntries() {
+		doc.AddOperation(e)
 	}
 	return doc
 }
@@ -62,12 +69,17 @@ func (o Operation) entry() *huma.Operation {
 			}
 		}
 	}
+	e.Parameters = append(e.Parameters, o.manners()...)
 	e.Responses[strconv.Itoa(o.Success())] = jsonResponse("Done", "application/json", answer(o.Out))
+	addProblems(e)
+	return e
+}
+
+func addProblems(e *huma.Operation) {
 	problem := jsonResponse("What went wrong", "application/problem+json", answer(reflect.TypeFor[Problem]()))
 	for _, s := range []int{401, 403, 404, 409, 413, 422} {
 		e.Responses[strconv.Itoa(s)] = problem
 	}
-	return e
 }
 
 // requestBody describes the fields that do not stand in the path.

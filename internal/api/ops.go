@@ -35,6 +35,9 @@ var operations = []Operation{
 	op("configure_flag", "PUT /api/v1/environments/{environment}/flags/{key}", "Replace what an environment serves for a flag, all at once.", service.Write, (*svc).SetConfig).echoes("get_flag", service.ConfigView{}, "environments", "{environment}").
 		command("flag configure", "payments.checkout.new-flow -e production -f config.yaml --reason 'new targeting'", "key"),
 
+	op("revert_flag", "POST /api/v1/environments/{environment}/flags/{key}/revert", "Go back to what an environment served for a flag at a version of its ruleset.", service.Write, (*svc).RevertFlag).
+		command("flag revert", "payments.checkout.new-flow --to 41 -e production --reason 'the new rules miss Canada'", "key"),
+
 	op("list_rules", "GET /api/v1/environments/{environment}/flags/{key}/rules", "List a flag's rules in an environment, in order.", service.Read, (*svc).ListRules).
 		command("rule list", "payments.checkout.new-flow -e production", "key").table("rules: id description if serve notBefore notAfter"),
 	op("add_rule", "POST /api/v1/environments/{environment}/flags/{key}/rules", "Add a rule; the first that matches wins.", service.Write, (*svc).AddRule).
@@ -66,6 +69,8 @@ var operations = []Operation{
 
 	op("start_rollout", "POST /api/v1/rollouts", "Start a rollout; its first step serves at once.", service.Write, (*svc).StartRollout).
 		command("rollout start", "payments.checkout.new-flow -e production --treatment on --control off --steps '[{ppm: 10000, hold: 30m}, {ppm: 1000000, hold: 24h}]' --guardrails '[{metric: checkout.errors, margin: {relative: 0.05}}]' --reason 'ship it'", "flag"),
+	op("expose", "POST /api/v1/environments/{environment}/flags/{key}/expose", "Show a variant to a share of users, or of a cohort, for a while: a rollout of one step.", service.Write, (*svc).Expose).
+		command("expose", "payments.checkout.new-flow -e production --ppm 1000 --for 2m --guardrails '[{metric: checkout.errors, margin: {relative: 0.05}}]' --reason 'a first look'", "key"),
 	op("plan_rollout", "POST /api/v1/rollouts/plan", "Tell what a plan would come to at the present traffic; it starts nothing.", service.Read, (*svc).PlanRollout).
 		command("rollout plan", "payments.checkout.new-flow -f rollout.yaml --traffic '{unitsPerDay: 40000, requestsPerSecond: 20, baseline: {checkout.errors: 0.01}}'", "flag"),
 	op("list_rollouts", "GET /api/v1/rollouts", "List rollouts, newest first.", service.Read, (*svc).ListRollouts).
@@ -88,8 +93,39 @@ var operations = []Operation{
 
 	op("evaluate", "POST /api/v1/environments/{environment}/flags/{key}/evaluate", "Tell what a flag serves for a context, and why.", service.Read, (*svc).Evaluate).
 		command("evaluate", "payments.checkout.new-flow -e production --context '{targetingKey: user-1, country: CA}'", "key"),
+	op("explain_flag", "POST /api/v1/environments/{environment}/flags/{key}/explain", "Tell what a flag served to a unit at a time, by which rule, and who had it so.", service.Read, (*svc).ExplainFlag).
+		command("flag why", "payments.checkout.new-flow -e production --unit user-1 --context '{country: CA}' --at 2026-11-21T19:00:00Z", "key"),
+	op("list_changes", "GET /api/v1/changes", "List changes that wait for approval or review.", service.Read, (*svc).ListChanges).
+		command("change list", "").table("changes: id state plan.action plan.subject plan.risk proposer.id expiresAt reason"),
+	op("get_change", "GET /api/v1/changes/{id}", "Show a change that was proposed: what it does, and who must approve.", service.Read, (*svc).Change).
+		command("change show", "0f3a9c12d4e5", "id"),
+	op("approve_change", "POST /api/v1/changes/{id}/approve", "Consent to exactly the change that was proposed.", service.Approve, (*svc).ApproveChange).still().
+		command("change approve", "0f3a9c12d4e5 --reason 'the preview is as expected'", "id"),
+	op("reject_change", "POST /api/v1/changes/{id}/reject", "Refuse a change that was proposed, or take it back.", service.Approve, (*svc).RejectChange).still().
+		command("change reject", "0f3a9c12d4e5 --reason 'after the holidays'", "id"),
+	op("review_change", "POST /api/v1/changes/{id}/review", "Close the review of a change that was made by breaking the glass.", service.Approve, (*svc).ReviewChange).still().
+		command("change review", "0f3a9c12d4e5 --reason 'it was right: the site was down'", "id"),
+	op("get_policy", "GET /api/v1/policy", "Show what changes need in protected environments.", service.Read, (*svc).Policy).
+		command("policy get", ""),
+	op("update_policy", "PUT /api/v1/policy", "Say what changes need in protected environments.", service.Admin, (*svc).SetPolicy).still().
+		command("policy update", "-f policy.yaml --reason 'a freeze over the holidays'"),
+
+	op("list_work", "GET /api/v1/worklist", "List flags that are to be cleaned up or mended: completed, expired or aborted.", service.Read, (*svc).Worklist).
+		command("flag worklist", "--owner payments-team").table("work: flag why environment variant since owner expiresAt lastEvaluated"),
+	op("list_agents", "GET /api/v1/agents", "List the agents that may act, their envelopes and what they used of them.", service.Read, (*svc).ListAgents).
+		command("agents list", "").table("agents: id actor onBehalfOf expiresAt envelope used"),
+	op("freeze_agents", "POST /api/v1/agents/freeze", "Make all agents read-only, at once.", service.Admin, (*svc).FreezeAgents).still().
+		command("agents freeze", "--reason 'something odd is going on'"),
+	op("unfreeze_agents", "POST /api/v1/agents/unfreeze", "Let agents change things again, within their envelopes.", service.Admin, (*svc).UnfreezeAgents).still().
+		command("agents unfreeze", "--reason 'it was a dashboard'"),
+
 	op("list_audit", "GET /api/v1/audit", "List who changed what, when and why.", service.Read, (*svc).ListAudit).
 		command("audit list", "--subject payments.checkout.new-flow").table("entries: seq at actor.id action subject environment version reason"),
+	op("verify_audit", "GET /api/v1/audit/verify", "Prove that the audit log is what was written, entry by entry.", service.Read, (*svc).VerifyAudit),
+	op("checkpoint_audit", "POST /api/v1/audit/checkpoint", "Sign a statement of what the audit log's latest entry is, to be kept elsewhere.", service.Read, (*svc).Checkpoint).
+		command("audit checkpoint", "-o json > checkpoint.json"),
+	op("get_audit_key", "GET /api/v1/audit/key", "Show the public key by which checkpoints are checked.", service.Read, (*svc).AuditKey).
+		command("audit key", ""),
 	op("get_fleet", "GET /api/v1/fleet", "Tell which instances run the ruleset in force, and which do not yet.", service.Read, (*svc).Fleet).
 		command("fleet", "-e production"),
 	op("forget_instance", "POST /api/v1/fleet/forget", "Declare an instance gone, so that nothing waits for it.", service.Write, (*svc).ForgetInstance).still().
@@ -116,19 +152,32 @@ var operations = []Operation{
 	op("update_team", "PUT /api/v1/teams/{key}", "Replace a team.", service.Admin, (*svc).UpdateTeam).still().
 		command("team update", "payments-team --name Payments --contact '#pay' --reason 'a new channel'", "key"),
 	op("create_token", "POST /api/v1/tokens", "Create a token; its secret is shown once.", service.Admin, (*svc).CreateToken).still().
-		command("token create", "checkout-service --kind sdk -e production --reason 'deploy checkout'", "name"),
+		command("token create", "payments-ci --kind api --grants '[{role: editor, team: payments}]' --reason 'deploys of payments'", "name"),
 	op("list_tokens", "GET /api/v1/tokens", "List tokens, without their secrets.", service.Admin, (*svc).ListTokens).
-		command("token list", "").table("tokens: id kind name actor environment flags expiresAt revokedAt"),
+		command("token list", "").table("tokens: id kind name actor createdBy environment flags lastUsed expiresAt revokedAt"),
 	op("revoke_token", "POST /api/v1/tokens/{id}/revoke", "End a token at once.", service.Admin, (*svc).RevokeToken).still().
 		command("token revoke", "0f3a9c12d4e5 --reason 'it leaked'", "id"),
 
-	op("create_webhook", "POST /api/v1/webhooks", "Create a webhook; it is told what happens from now on.", service.Admin, (*svc).CreateWebhook).still().
+	op("create_user", "POST /api/v1/users", "Create a person's account.", service.Admin, (*svc).CreateUser).still().
+		command("user create", "ann --name 'Ann Example' --grants '[{role: editor, team: payments-team}]' --reason 'she joins'", "id"),
+	op("list_users", "GET /api/v1/users", "List people's accounts.", service.Admin, (*svc).ListUsers).
+		command("user list", "").table("users: id name grants disabled lastSeen passwordAt issuer"),
+	op("get_user", "GET /api/v1/users/{id}", "Show a person's account.", service.Admin, (*svc).User).
+		command("user get", "ann", "id"),
+	op("update_user", "PUT /api/v1/users/{id}", "Replace what an account says of a person and what they may do.", service.Admin, (*svc).UpdateUser).still().echoes("get_user", service.UserView{}).
+		command("user update", "ann --grants '[{role: approver, environment: production}]' --reason 'she is on call'", "id"),
+	op("disable_user", "POST /api/v1/users/{id}/disable", "Shut a person out: sessions end, and their tokens open nothing.", service.Admin, (*svc).DisableUser).still().
+		command("user disable", "ann --reason 'she leaves'", "id"),
+	op("set_password", "POST /api/v1/users/{id}/password", "Change your own password, or make a link by which somebody chooses theirs.", service.Write, (*svc).SetPassword).still().
+		command("user password", "ann --link --reason 'she lost it'", "id"),
+
+	op("create_webhook", "POST /api/v1/webhooks", "Create a webhook; it is told what happens from now on.", service.Admin, (*svc).CreateWebhook).still().secret().
 		command("webhook create", "payments-alerts --kind slack --url https://hooks.slack.com/services/T000/B000/XXX --environments production --flags 'payments.*' --actions 'rollout.*,flag.kill' --reason 'the team watches'", "key"),
 	op("list_webhooks", "GET /api/v1/webhooks", "List webhooks and how they fare, without their secrets.", service.Admin, (*svc).ListWebhooks).
 		command("webhook list", "").table("webhooks: key kind host enabled environments flags actions pending dead restsUntil"),
 	op("get_webhook", "GET /api/v1/webhooks/{key}", "Show a webhook and how it fares, without its secrets.", service.Admin, (*svc).Webhook).
 		command("webhook get", "payments-alerts", "key"),
-	op("update_webhook", "PUT /api/v1/webhooks/{key}", "Replace a webhook; url, secret and enabled stay if they are left out.", service.Admin, (*svc).UpdateWebhook).still().
+	op("update_webhook", "PUT /api/v1/webhooks/{key}", "Replace a webhook; url, secret and enabled stay if they are left out.", service.Admin, (*svc).UpdateWebhook).still().secret().
 		command("webhook update", "payments-alerts --kind slack --environments production --reason 'all flags'", "key"),
 	op("delete_webhook", "POST /api/v1/webhooks/{key}/delete", "Take a webhook away, with what waits for it.", service.Admin, (*svc).DeleteWebhook).still().
 		command("webhook delete", "payments-alerts --reason 'the channel is closed'", "key"),

@@ -42,6 +42,8 @@ type Server struct {
 	naming   naming
 	single   func(w http.ResponseWriter, r *http.Request, key string)
 	bulk     func(w http.ResponseWriter, r *http.Request, _ string)
+	signIn   signIn
+	noted    noter
 }
 
 // Options are what a Server is made of.
@@ -50,21 +52,28 @@ type Options struct {
 	Receiver  *ingest.Receiver
 	Log       *slog.Logger
 	Dashboard http.Handler
+	PublicURL string // where browsers find the server; empty is where it listens
+	OIDC      OIDC   // by which people sign in, beside passwords
+	// Evaluated is told, now and then, of flags that are in use without a program's
+	// telling so. It must not block. Nil is never told.
+	Evaluated func(environment string, flags []string)
 }
 
 // New returns a server with all its routes. Each route has a policy; one
 // without stops the program here, before it could serve.
 func New(o Options) *Server {
 	s := &Server{
-		service: o.Service, receiver: o.Receiver, log: o.Log, drain: make(chan struct{}), pace: usual, metrics: newMetrics(),
+		service: o.Service, receiver: o.Receiver, log: o.Log, drain: make(chan struct{}), pace: usual, metrics: newMetrics(o.Service),
 		waits:   gate{all: maxWaits, perToken: maxWaitsPerToken},
 		streams: gate{all: maxStreams, perToken: maxStreamsPerToken, perAddress: maxStreamsPerAddress},
 	}
 	s.watch.good = o.Service.TokenGood
+	s.noted.tell = o.Evaluated
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	s.naming.start()
+	s.signIn = newSignIn(o.PublicURL, o.OIDC)
 	mux := http.NewServeMux()
 	for _, op := range operations {
 		h := op.serve(s.service)
@@ -73,8 +82,13 @@ func New(o Options) *Server {
 		}
 		s.route(mux, op.Method+" "+op.Path, policy{access: op.Access}, h)
 	}
+	s.route(mux, "POST "+applyPath, policy{access: service.Write}, s.runAgain(s.approved))
+	s.route(mux, "POST "+applyPlanPath, policy{access: service.Write}, s.runAgain(s.planned))
+	s.route(mux, "POST /mcp", policy{access: service.Read}, s.mcp())
+	s.route(mux, "GET /api/v1/audit/export", policy{access: service.Read}, s.exportAudit)
 	openAPI()
 	s.route(mux, "GET /api/v1/openapi.json", policy{public: true}, s.openAPI)
+	s.route(mux, "GET /api/v1/events", policy{access: service.Read}, s.changes)
 	s.route(mux, "GET /sdk/v1/ruleset", policy{access: service.SDK}, s.ruleset)
 	s.route(mux, "GET /sdk/v1/stream", policy{access: service.SDK}, s.stream)
 	s.route(mux, "POST /sdk/v1/telemetry", policy{access: service.OFREP}, s.telemetry)
@@ -85,10 +99,11 @@ func New(o Options) *Server {
 	for _, path := range []string{"/ofrep/v1/", "/sdk/v1/telemetry"} {
 		s.route(mux, "OPTIONS "+path, policy{public: true}, preflight)
 	}
+	s.signInDoors(mux)
 	s.route(mux, "GET /healthz", policy{public: true}, func(w http.ResponseWriter, r *http.Request) { writeJSON(w, r, 200, map[string]string{"status": "ok"}) })
 	s.route(mux, "GET /readyz", policy{public: true}, s.ready)
 	s.route(mux, "GET /metrics", policy{public: true}, promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}).ServeHTTP)
-	for _, rest := range []string{"/api/", "/sdk/", "/ofrep/", "/flagd/", "/healthz", "/readyz", "/metrics"} {
+	for _, rest := range []string{"/api/", "/sdk/", "/ofrep/", "/flagd/", "/auth/", "/mcp", "/healthz", "/readyz", "/metrics"} {
 		s.route(mux, rest, policy{public: true}, nowhere(mux))
 	}
 	if o.Dashboard != nil {
@@ -108,6 +123,7 @@ type policy struct {
 type door struct {
 	policy
 	forPages bool
+	sessions bool // it opens to people who are signed in by a browser, too
 	took     prometheus.Observer
 }
 
@@ -121,7 +137,8 @@ func (s *Server) door(pattern string, p policy) *door {
 		route = pattern
 	}
 	forPages := strings.HasPrefix(route, "/ofrep/") || route == "/sdk/v1/telemetry"
-	return &door{policy: p, forPages: forPages, took: s.metrics.requests.WithLabelValues(route)}
+	sessions := strings.HasPrefix(route, "/api/v1/")
+	return &door{policy: p, forPages: forPages, sessions: sessions, took: s.metrics.requests.WithLabelValues(route)}
 }
 
 func (d *door) observe(start time.Time) { d.took.Observe(time.Since(start).Seconds()) }
@@ -134,11 +151,14 @@ func (s *Server) admit(d *door, w http.ResponseWriter, r *http.Request) (*servic
 	if d.public {
 		return nil, nil
 	}
-	p, err := s.authenticate(r)
-	if err == nil {
-		err = service.Allow(p, d.access)
+	p, ok := r.Context().Value(withinKey{}).(*service.Principal)
+	if !ok {
+		var err error
+		if p, err = s.authenticate(d, r); err != nil {
+			return nil, err
+		}
 	}
-	return p, err
+	return p, service.Allow(p, d.access)
 }
 
 // route registers a handler behind its door.
@@ -246,11 +266,16 @@ func (s *Server) named(r *http.Request, id string) *http.Request {
 }
 
 // authenticate reads the token of a request, in either of the two headers that
-// OFREP allows.
-func (s *Server) authenticate(r *http.Request) (*service.Principal, error) {
+// OFREP allows, or else the session of a browser, where that is taken.
+func (s *Server) authenticate(d *door, r *http.Request) (*service.Principal, error) {
 	scheme, secret, _ := strings.Cut(first(r.Header["Authorization"]), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		secret = r.Header.Get("X-API-Key")
+	}
+	if secret == "" && d.sessions {
+		if cookie := s.signIn.cookie(r, sessionCookie); cookie != "" {
+			return s.bySession(r, cookie)
+		}
 	}
 	if secret == "" {
 		return nil, flyball.Errorf(flyball.Unauthenticated, "no token: send one as \"Authorization: Bearer fb_…\"")
@@ -352,7 +377,7 @@ const (
 )
 
 // waiting lets few enough requests wait, and ends their waiting, with an answer,
-// when the server is about to stop.
+// when the server is about to stop, or when their token opens nothing any more.
 func (s *Server) waiting(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		leave, err := s.waits.enter(service.PrincipalOf(r.Context()).Token, r.RemoteAddr)
@@ -361,11 +386,15 @@ func (s *Server) waiting(h http.HandlerFunc) http.HandlerFunc {
 			return
 		}
 		defer leave()
+		bad, unwatch := s.watch.enter(service.PrincipalOf(r.Context()).Token, s.pace.recheck)
+		defer unwatch()
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
 		go func() {
 			select {
 			case <-s.drain:
+				cancel()
+			case <-bad:
 				cancel()
 			case <-ctx.Done():
 			}
@@ -425,7 +454,7 @@ type metrics struct {
 	items    *prometheus.CounterVec
 }
 
-func newMetrics() *metrics {
+func newMetrics(s *service.Service) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -439,5 +468,6 @@ func newMetrics() *metrics {
 		}, []string{"outcome"}),
 	}
 	m.registry.MustRegister(m.requests, m.streams, m.batches, m.items)
+	m.registry.MustRegister(auditMetrics(s)...)
 	return m
 }

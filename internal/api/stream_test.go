@@ -34,8 +34,13 @@ type event struct{ name, id, data string }
 
 func (h *house) stream(token string, headers ...string) *stream {
 	h.t.Helper()
+	return h.streamOf("/sdk/v1/stream", token, headers...)
+}
+
+func (h *house) streamOf(path, token string, headers ...string) *stream {
+	h.t.Helper()
 	ctx, cancel := context.WithCancel(h.t.Context())
-	req, err := http.NewRequestWithContext(ctx, "GET", h.url+"/sdk/v1/stream", nil)
+	req, err := http.NewRequestWithContext(ctx, "GET", h.url+path, nil)
 	if err != nil {
 		h.t.Fatal(err)
 	}

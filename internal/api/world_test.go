@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/rollout"
 	"github.com/flyballdev/flyball/internal/store"
 )
@@ -72,6 +73,7 @@ func furnish(h *house) {
 	h.must("create_metric", fields{"key": "shop.errors", "type": "rate", "better": "lower", "reason": "a test"})
 	h.must("create_metric", fields{"key": "shop.sales", "type": "rate", "better": "higher", "reason": "a test"})
 	h.must("start_rollout", plan(fast))
+	h.must("create_user", fields{"id": "kim", "name": "Kim", "email": "kim@example.com", "grants": []fields{{"role": "editor", "team": "payments"}}, "reason": "a test"})
 	h.must("create_webhook", fields{"key": "ops", "kind": "generic", "url": "http://127.0.0.1:1/hush-path", "secret": "hush-hush-hush-hush", "flags": []string{"shop.*"}, "reason": "a test"})
 	err := h.db.Update(h.t.Context(), func(tx *store.Tx) error { return tx.QueueDelivery("ops", 1, time.Now()) })
 	if err != nil {
@@ -169,6 +171,12 @@ func useCases(h *house) map[string]useCase {
 			want: map[string]any{"window": "10m", "version": 2.0}},
 		"start_rollout": {in: plan(fast).with("environment", "staging"), bumps: state{Staging: 1, Audit: 1}, action: "rollout.start",
 			want: map[string]any{"state": "running", "at": 0.0, "steps.1.hold": "5m", "alpha": 0.01, "startedBy": "user:admin"}},
+		"expose": {in: in(search).with("environment", "staging").with("treatment", "new").with("ppm", 1000).with("for", "2m").with("if", country("CA")), bumps: state{Staging: 1, Audit: 1}, action: "rollout.start", version: "environments/staging/version",
+			want: map[string]any{"state": "running", "then": "off", "steps.0.lease": "2m", "steps.0.ppm": 1000.0, "control": "old"}},
+		"list_work":       {in: fields{"why": "expired"}, want: map[string]any{"work.#": 0.0}},
+		"list_agents":     {in: fields{}, want: map[string]any{"agents.#": 2.0, "agents.0.actor": "agent:bot", "agents.0.envelope.maxPpm": 1_000_000.0, "agents.0.used.liveRollouts": 0.0, "frozen": nil}, token: h.agent()},
+		"freeze_agents":   {in: fields{"reason": "something is odd"}, bumps: audited, action: "agents.freeze", want: map[string]any{"frozen.by": "user:admin", "frozen.reason": "something is odd"}},
+		"unfreeze_agents": {in: fields{"reason": "all is well"}, want: map[string]any{"frozen": nil}},
 		"plan_rollout": {in: plan(fast).with("environment", "staging").with("reason", nil).with("traffic", fields{"unitsPerDay": 100_000}),
 			want: map[string]any{"ladder.#": 2.0, "ladder.0.ppm": 100_000.0, "ladder.0.guardrails.0.metric": "shop.errors", "traffic.0.from": "given", "alpha": 0.01}},
 		"list_rollouts": {in: fields{"live": true, "flag": fast}, want: map[string]any{"rollouts.#": 1.0, "rollouts.0.flag": fast}},
@@ -188,8 +196,26 @@ func useCases(h *house) map[string]useCase {
 			want: map[string]any{"passed.0.by": "agent:bot", "passed.0.gate": 0.0}},
 		"evaluate": {in: fields{"key": search, "environment": "production", "context": fields{"targetingKey": "tester-1"}},
 			want: map[string]any{"value": "new", "variant": "new", "reason": "TARGETING_MATCH", "rule": "staff"}},
+		"list_changes": {in: fields{"limit": 1}, want: map[string]any{"changes.#": 1.0, "changes.0.id": h.broken(), "changes.0.state": "review"}},
+		"get_change":   {in: fields{"id": h.proposed()}, want: map[string]any{"state": "open", "operation": "set_default", "flag": search, "proposer.id": "user:ann", "input.default.variant": "new"}},
+		"approve_change": {in: fields{"id": h.proposed(), "reason": "as expected"}, bumps: audited, action: "change.approve",
+			want: map[string]any{"state": "open", "approvals.0.by": "user:admin", "approvals.0.reason": "as expected"}},
+		"reject_change": {in: fields{"id": h.proposed(), "reason": "after the holidays"}, bumps: audited, action: "change.reject",
+			want: map[string]any{"state": "rejected", "rejectedBy": "user:admin", "rejectedAs": "after the holidays"}},
+		"review_change": {in: fields{"id": h.broken(), "reason": "it was right"}, bumps: audited, action: "change.review",
+			want: map[string]any{"state": "applied", "approvals.0.by": "user:admin"}},
+		"get_policy": {in: fields{}, want: map[string]any{"approvals.high.direct": 2.0, "approvals.low.direct": 0.0, "approvalTTL": "24h", "requireDescription": nil}},
+		"update_policy": {in: lenient, bumps: audited, action: "policy.update",
+			want: map[string]any{"approvals.high.direct": 0.0, "approvalTTL": "1h", "requireDescription": true}},
 		"list_audit": {in: fields{"subject": gone, "environment": "production", "limit": 1},
 			want: map[string]any{"entries.#": 1.0, "entries.0.action": "flag.archive", "entries.0.reason": "the old path is gone"}},
+		"verify_audit":     {in: fields{"after": 2, "limit": 3}, want: map[string]any{"intact": true, "entries": 3.0, "seq": 5.0, "more": true}},
+		"checkpoint_audit": {in: fields{}, want: map[string]any{"installation": h.must("get_audit_key", fields{}).read(h.t, "installation"), "key": h.must("get_audit_key", fields{}).read(h.t, "id")}},
+		"get_audit_key":    {in: fields{}, want: map[string]any{"installation": h.must("checkpoint_audit", fields{}).read(h.t, "installation"), "id": h.must("checkpoint_audit", fields{}).read(h.t, "key")}},
+		"explain_flag": {in: fields{"key": search, "environment": "production", "unit": "tester-1"},
+			want: map[string]any{"value": "new", "rule": "staff", "enabled": true, "changed.action": "flag.configure", "changed.actor.id": "user:admin", "bucket": nil}},
+		"revert_flag": {in: in(search).with("to", 7), bumps: one, action: "flag.revert", version: "environments/production/version",
+			want: map[string]any{"changed": true, "rules": nil, "enabled": false, "default.variant": "old"}},
 		"get_fleet": {in: fields{"environment": "production"}, want: map[string]any{"environments.#": 1.0, "environments.0.instances": 0.0, "environments.0.environment": "production"}},
 		"forget_instance": {in: fields{"environment": "production", "instance": "instance-1", "reason": "the node was taken down"}, bumps: audited, action: "fleet.forget",
 			want: map[string]any{"environments.0.environment": "production"}},
@@ -214,6 +240,16 @@ func useCases(h *house) map[string]useCase {
 		"list_tokens": {in: fields{}, want: map[string]any{"tokens.0.name": "first admin"}},
 		"revoke_token": {in: fields{"id": h.spare(), "reason": "it leaked"}, bumps: audited, action: "token.revoke",
 			want: map[string]any{"name": "spare"}},
+		"create_user": {in: fields{"id": "lee", "grants": []fields{{"role": "approver", "environment": "production"}}, "reason": "a test"}, bumps: audited, action: "user.create",
+			want: map[string]any{"id": "user:lee", "grants.0.role": "approver", "version": 1.0}},
+		"list_users": {in: fields{}, want: map[string]any{"users.#": 1.0, "users.0.id": "user:kim"}},
+		"get_user":   {in: fields{"id": "kim"}, want: map[string]any{"id": "user:kim", "name": "Kim", "grants.0.team": "payments", "disabled": nil}},
+		"update_user": {in: fields{"id": "kim", "name": "Kim K", "grants": []fields{{"role": "admin"}}, "reason": "a test"}, bumps: audited, action: "user.update", version: "version",
+			want: map[string]any{"name": "Kim K", "email": nil, "grants.0.role": "admin", "version": 2.0}},
+		"disable_user": {in: fields{"id": "kim", "reason": "a test"}, bumps: audited, action: "user.disable",
+			want: map[string]any{"disabled": true, "version": 2.0}},
+		"set_password": {in: fields{"id": "kim", "link": true, "reason": "a test"}, bumps: audited, action: "user.link",
+			want: map[string]any{"changed": false, "password": nil}},
 		"create_webhook": {in: fields{"key": "alerts", "kind": "slack", "url": "https://hooks.slack.com/services/T/B/hush", "environments": []string{"production"}, "actions": []string{"rollout.*"}, "reason": "a test"}, bumps: audited, action: "webhook.create",
 			want: map[string]any{"key": "alerts", "host": "hooks.slack.com", "enabled": true, "signed": false, "version": 1.0, "targetSet": 1.0, "url": nil, "secret": nil}},
 		"list_webhooks": {in: fields{}, want: map[string]any{"webhooks.#": 1.0, "webhooks.0.host": "127.0.0.1:1", "webhooks.0.pending": 1.0, "webhooks.0.signed": true}},
@@ -230,9 +266,54 @@ func useCases(h *house) map[string]useCase {
 	}
 }
 
+// lenient is a policy under which nothing needs approval.
+var lenient = fields{
+	"approvals":   fields{"none": none, "low": none, "medium": none, "high": none},
+	"approvalTTL": "1h", "requireDescription": true, "reason": "a test",
+}
+
+var none = fields{"direct": 0, "staged": 0}
+
+// ann returns the token of a person who is not the admin.
+func (h *house) ann() string {
+	if h.person == "" {
+		h.person = h.token(fields{"kind": "api", "name": "ann", "actor": "user:ann"})
+	}
+	return h.person
+}
+
+// proposed returns the id of a change that ann proposed.
+func (h *house) proposed() string {
+	if h.proposal == "" {
+		h.proposal = h.in("propose", h.ann(), "set_default", in(search).with("default", fields{"variant": "new"})).want(h.t, 201).read(h.t, "id").(string)
+	}
+	return h.proposal
+}
+
+// broken returns the id of a change that ann made by breaking the glass.
+func (h *house) broken() string {
+	if h.review == "" {
+		h.review = "0123456789ab"
+		r := flyball.ChangeRequest{
+			ID: h.review, Operation: "flag.enable", Flag: banner, Proposer: flyball.Actor{ID: "user:ann"}, Reason: "a test", CreatedAt: time.Now().UTC(), ExpiresAt: time.Now().UTC(), State: flyball.RequestReview,
+			Plan: flyball.Plan{Action: "flag.enable", Subject: banner, Digest: "d", Needs: flyball.Approvals{Number: 1, From: []flyball.Grant{{Role: flyball.RoleApprover, Environment: "production", Team: "default"}}}},
+		}
+		if err := h.db.Update(h.t.Context(), func(tx *store.Tx) error { return tx.InsertChangeRequest(r) }); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	return h.review
+}
+
 // agent returns the token of the agent that the rollout's gate names.
 func (h *house) agent() string {
-	return h.token(fields{"kind": "agent", "name": "bot", "actor": "agent:bot", "onBehalfOf": "user:ann"})
+	return h.token(fields{"kind": "agent", "name": "bot", "actor": "agent:bot", "onBehalfOf": "user:ann", "envelope": wide})
+}
+
+// wide is the envelope of an agent that may do all that an agent may.
+var wide = fields{
+	"flags": []string{"*"}, "environments": []string{"production", "staging", "development"}, "kinds": []string{"release", "ops", "experiment", "permission"},
+	"maxPpm": 1_000_000, "maxConcurrentRollouts": 100, "maxRiskTier": "high", "changesPerHour": 10_000,
 }
 
 // climbed returns the id of a rollout in development that is at its second step.

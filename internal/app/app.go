@@ -3,6 +3,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,6 +38,8 @@ type Config struct {
 	SecretKey     string // seals the secrets of webhooks; empty is one in Data
 	WebhookLocal  bool   // webhooks may be at private addresses
 	PrometheusURL string // is asked for the streams of rollouts; none if empty
+	PublicURL     string // where people's browsers find this server; empty is where it listens
+	OIDC          api.OIDC
 	Log           *slog.Logger
 }
 
@@ -43,6 +47,7 @@ type Config struct {
 type App struct {
 	URL        string // where it listens, such as http://127.0.0.1:8080
 	AdminToken string // the first admin token; empty if this is not the first start
+	SetUpLink  string // by which the first person makes their account; empty if this is not the first start
 	// FlagdAddress is where it listens for flagd's protocol, host:port.
 	FlagdAddress string
 
@@ -81,6 +86,9 @@ func Start(ctx context.Context, c Config) (*App, error) {
 // start wires the parts; it is long because it is the one place that knows all
 // of them.
 func (a *App) start(ctx context.Context, c Config) error {
+	if err := api.ValidPublicURL(c.PublicURL, c.OIDC); err != nil {
+		return err
+	}
 	listener, err := net.Listen("tcp", c.Listen) // first, since it is what fails most often
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", c.Listen, err)
@@ -113,6 +121,7 @@ func (a *App) start(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
+	sampler := ingest.NewSampler(db, seal)
 	svc, err := service.New(ctx, db, service.Options{
 		Log: a.log, Judgeable: func(plan flyball.RolloutPlan, metrics []flyball.Metric) error {
 			return errors.Join(ingest.Supported(plan, metrics), poller.Reaches(plan, metrics))
@@ -124,13 +133,17 @@ func (a *App) start(ctx context.Context, c Config) error {
 		Fleet: func(ctx context.Context, environment string, head flyball.RulesetID) (flyball.Fleet, error) {
 			return runner.Fleet(ctx, environment, head, time.Now())
 		},
-		Forecast: runner.Forecast,
+		Forecast: runner.Forecast, Sample: sample(sampler),
 	})
 	if err != nil {
 		return err
 	}
 	if a.AdminToken, err = svc.FirstAdmin(ctx); err != nil {
 		return fmt.Errorf("make the admin token: %w", err)
+	}
+	setUp, err := svc.FirstSetUp(ctx)
+	if err != nil {
+		return fmt.Errorf("make the set-up link: %w", err)
 	}
 	world := &world{service: svc, runner: runner}
 	controller := &rollout.Controller{World: world, Fail: func(id string, err error) {
@@ -144,17 +157,25 @@ func (a *App) start(ctx context.Context, c Config) error {
 	receiver.Running, receiver.Exposed = svc.RolloutRuns, svc.Exposed
 	tally := ingest.NewTally(db)
 	tally.Fail = func(err error) { a.log.Warn("usage not written", "error", err) }
-	receiver.Heard = tally.Hear
+	sampler.Fail = func(err error) { a.log.Warn("contexts not sampled", "error", err) }
+	receiver.Wish = sampler.Wish
+	receiver.Heard = func(environment string, trusted bool, b flyball.TelemetryBatch) {
+		tally.Hear(environment, trusted, b)
+		sampler.Hear(environment, trusted, b)
+	}
 
 	a.run("receiver", func(ctx context.Context) { receiver.Run(ctx) })
 	a.run("usage tally", tally.Run)
+	a.run("sampler", sampler.Run)
 	a.run("ruleset follower", svc.Follow)
+	a.run("audit watchman", svc.WatchAudit)
 	a.run("judge", func(ctx context.Context) { runner.Run(ctx) })
 	a.run("stream poller", poller.Run)
 	a.run("rollout controller", controller.Run)
 	a.run("teller", teller.Run)
+	a.run("keeper of accounts", svc.Keep)
 
-	handler := api.New(api.Options{Service: svc, Receiver: receiver, Log: a.log, Dashboard: dashboard.Handler()})
+	handler := api.New(api.Options{Service: svc, Receiver: receiver, Log: a.log, Dashboard: dashboard.Handler(), PublicURL: c.PublicURL, OIDC: c.OIDC, Evaluated: tally.Note})
 	a.server = api.HTTPServer(handler)
 	a.onStop("HTTP server", func(ctx context.Context) error {
 		handler.Drain()
@@ -171,6 +192,9 @@ func (a *App) start(ctx context.Context, c Config) error {
 		}
 	}()
 	a.URL = "http://" + listener.Addr().String()
+	if setUp != "" {
+		a.SetUpLink = cmp.Or(strings.TrimSuffix(c.PublicURL, "/"), a.URL) + service.SetUpPath(setUp)
+	}
 	if c.FlagdListen != "" {
 		return a.serveFlagd(handler, c.FlagdListen)
 	}

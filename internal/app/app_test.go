@@ -26,7 +26,7 @@ func onBoth(t *testing.T, story func(t *testing.T, c app.Config)) {
 		story(t, app.Config{Listen: "127.0.0.1:0", Data: t.TempDir()})
 	})
 	t.Run("postgres", func(t *testing.T) {
-		story(t, app.Config{Listen: "127.0.0.1:0", Database: pgtest.URL(t)})
+		story(t, app.Config{Listen: "127.0.0.1:0", Data: t.TempDir(), Database: pgtest.URL(t)})
 	})
 }
 

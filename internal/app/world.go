@@ -48,3 +48,18 @@ func (w *world) Apply(ctx context.Context, s rollout.Situation, d rollout.Decisi
 	}
 	return w.service.Decide(ctx, s, d, &service.Fence{Lease: ingest.LeaseName, Token: fence})
 }
+
+// sample lets changes be previewed by what the sampler knows.
+func sample(sampler *ingest.Sampler) func(context.Context, string) (service.Sample, error) {
+	return func(ctx context.Context, environment string) (service.Sample, error) {
+		s, err := sampler.Sample(ctx, environment)
+		if err != nil {
+			return service.Sample{}, err
+		}
+		out := service.Sample{Users: s.Users, Contexts: make([]service.SampledContext, len(s.Contexts))}
+		for i, c := range s.Contexts {
+			out.Contexts[i] = service.SampledContext{Unit: c.ID[:12], Context: c.Context, At: c.At, Weight: c.Weight}
+		}
+		return out, nil
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"strings"
 
@@ -48,6 +49,8 @@ type program struct {
 	noColor  bool
 	env      func(string) string
 	made     map[string]int64 // the ruleset versions that the last change made, by environment
+	review   string           // the id of the review that the last change opened by breaking the glass
+	manner   url.Values       // how the command at hand is to change things
 }
 
 // Run runs the command line args and returns its exit code.
@@ -96,8 +99,26 @@ func (p *program) root() *cobra.Command {
 	}
 	noun(root, "rollout").AddCommand(p.watchCommand(), p.awaitCommand())
 	noun(root, "flag").AddCommand(p.exportFlagdCommand())
-	root.AddCommand(p.serveCommand(), p.demoCommand(), p.backtestCommand(), p.applyCommand(), p.exportCommand(), p.scanCommand())
+	noun(root, "audit").AddCommand(p.verifyAuditCommand(), p.exportAuditCommand())
+	noun(root, "change").AddCommand(p.applyChangeCommand())
+	root.AddCommand(p.serveCommand(), p.demoCommand(), p.backtestCommand(), p.applyCommand(), p.exportCommand(), p.scanCommand(), p.mcpCommand(), p.openAPICommand())
 	return root
+}
+
+// openAPICommand prints the API's document, of which the dashboard's types are
+// made.
+func (p *program) openAPICommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "openapi", Hidden: true, Short: "Print the OpenAPI document that a server of this version has", Example: "  flyball openapi", Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			body, err := api.OpenAPI()
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(p.out, "%s\n", body)
+			return err
+		},
+	}
 }
 
 func (p *program) setting(name, otherwise string) string {
@@ -111,7 +132,8 @@ func (p *program) setting(name, otherwise string) string {
 var nouns = map[string]string{
 	"flag": "Create flags, switch them, and see what they serve", "rule": "Say who gets what",
 	"segment": "Name sets of users", "metric": "Say what is measured", "rollout": "Raise a feature step by step, judged by its metrics",
-	"audit": "See who changed what, when and why", "token": "Make and revoke tokens", "environment": "Manage environments, and see their fleets",
+	"audit": "See who changed what, when and why, and prove it", "token": "Make and revoke tokens", "environment": "Manage environments, and see their fleets",
+	"agents": "See what agents may do, and stop them all", "change": "See what a change does, propose, approve and apply it", "policy": "Say what changes need in protected environments",
 	"team": "Manage the teams that own flags", "fleet": "See which instances run which ruleset",
 }
 

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,68 +20,74 @@ var client = &http.Client{Timeout: 60 * time.Second}
 
 // call uses a capability of the server: fields go where the row says.
 func (p *program) call(ctx context.Context, o api.Operation, fields map[string]any) (json.RawMessage, error) {
-	path, query := o.Path, url.Values{}
-	rest := map[string]any{}
-	for k, v := range fields {
-		rest[k] = v
+	r, err := api.NewRequest(ctx, p.server, o, fields, p.manner)
+	if err != nil {
+		return nil, p.noAddress()
 	}
-	for _, name := range o.PathFields() {
-		path = strings.ReplaceAll(path, "{"+name+"}", url.PathEscape(fmt.Sprint(rest[name])))
-		delete(rest, name)
-	}
-	var body io.Reader
-	if o.HasBody() {
-		encoded, err := json.Marshal(rest)
-		if err != nil {
-			return nil, err
-		}
-		body = bytes.NewReader(encoded)
-	} else {
-		for k, v := range rest {
-			query.Set(k, fmt.Sprint(v))
-		}
-	}
-	target := strings.TrimSuffix(p.server, "/") + path
-	if len(query) > 0 {
-		target += "?" + query.Encode()
-	}
-	return p.request(ctx, o.Method, target, body)
+	return p.send(r)
 }
 
 // request sends a request and returns the answer's body; what is not a success
 // is an [api.Problem].
 func (p *program) request(ctx context.Context, method, target string, body io.Reader) (json.RawMessage, error) {
-	if p.token == "" {
-		return nil, errors.New("no token: set FLYBALL_TOKEN, or give --token; the server printed one at its first start")
-	}
-	if !strings.HasPrefix(p.server, "http://") && !strings.HasPrefix(p.server, "https://") {
-		return nil, p.noAddress()
-	}
 	r, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
 		return nil, p.noAddress()
 	}
-	r.Header.Set("Authorization", "Bearer "+p.token)
 	r.Header.Set("Content-Type", "application/json")
-	answer, err := client.Do(r)
-	if err != nil {
-		if errors.Is(err, syscall.ECONNREFUSED) {
-			return nil, fmt.Errorf("no server answers at %s: start one with \"flyball serve\", or name another with --server", p.server)
-		}
-		return nil, err
-	}
-	defer answer.Body.Close()
-	content, err := io.ReadAll(io.LimitReader(answer.Body, 256<<20))
+	return p.send(r)
+}
+
+func (p *program) send(r *http.Request) (json.RawMessage, error) {
+	answer, err := p.do(r)
 	if err != nil {
 		return nil, err
 	}
 	if answer.StatusCode < 300 {
-		p.made = parseVersions(answer.Header.Get(api.VersionsHeader))
-		return content, nil
+		p.made, p.review = parseVersions(answer.Header.Get(api.VersionsHeader)), answer.Header.Get(api.ReviewHeader)
 	}
-	problem := &api.Problem{Status: answer.StatusCode, Detail: answer.Status}
-	json.Unmarshal(content, problem)
-	return nil, problem
+	return api.Answer(answer)
+}
+
+// toServer carries a request that names no server to the one that was named.
+func (p *program) toServer(r *http.Request) (*http.Response, error) {
+	server, err := url.Parse(p.server)
+	if err != nil {
+		return nil, p.noAddress()
+	}
+	r.URL.Scheme, r.URL.Host, r.Host = server.Scheme, server.Host, ""
+	prefix := strings.TrimSuffix(server.Path, "/")
+	if r.URL.RawPath != "" {
+		r.URL.RawPath = prefix + r.URL.RawPath
+	}
+	r.URL.Path = prefix + r.URL.Path
+	return p.do(r)
+}
+
+// do carries a request to the server.
+func (p *program) do(r *http.Request) (*http.Response, error) {
+	if p.token == "" {
+		return nil, errNoToken
+	}
+	if !strings.HasPrefix(p.server, "http://") && !strings.HasPrefix(p.server, "https://") {
+		return nil, p.noAddress()
+	}
+	r.Header.Set("Authorization", "Bearer "+p.token)
+	answer, err := client.Do(r)
+	if err != nil {
+		return nil, p.noAnswer(err)
+	}
+	return answer, nil
+}
+
+var errNoToken = errors.New("no token: set FLYBALL_TOKEN, or give --token; the server printed one at its first start")
+
+// noAnswer says more of a request that nobody answered.
+func (p *program) noAnswer(err error) error {
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("no server answers at %s: start one with \"flyball serve\", or name another with --server", p.server)
+	}
+	return err
 }
 
 func (p *program) noAddress() error {

@@ -38,6 +38,9 @@ func (p *program) addRow(root *cobra.Command, o api.Operation) {
 		},
 		ValidArgsFunction: p.completeArg(o),
 	}
+	if verb == "get" {
+		c.Aliases = []string{"show"}
+	}
 	f := c.Flags()
 	f.SortFlags = false
 	var file string
@@ -56,6 +59,7 @@ func (p *program) addRow(root *cobra.Command, o api.Operation) {
 		c.RegisterFlagCompletionFunc("environment", p.completeKeys("list_environments", "environments"))
 	}
 	var wait waiting
+	addManners(f, o)
 	if o.Changes() && !o.Still {
 		wait.flags(f)
 	}
@@ -64,15 +68,20 @@ func (p *program) addRow(root *cobra.Command, o api.Operation) {
 		if err != nil {
 			return err
 		}
+		p.manner = mannerOf(f, o)
 		answer, err := p.call(c.Context(), o, fields)
 		if err != nil {
 			return err
 		}
 		made := p.made
+		if p.plans() {
+			return p.printPlanned(answer)
+		}
 		if err := p.answer(o, answer); err != nil {
 			return err
 		}
 		p.tellMore(o, fields, answer)
+		p.tellBroken()
 		return p.waitForFleet(c.Context(), wait, made)
 	}
 	parent.AddCommand(c)
@@ -261,7 +270,7 @@ func fromYAML(content []byte, into any) error {
 
 // completeArg offers the keys that a command's first argument can be.
 func (p *program) completeArg(o api.Operation) cobra.CompletionFunc {
-	list := map[string]string{"flag": "flags", "rule": "flags", "segment": "segments", "metric": "metrics", "environment": "environments", "team": "teams", "token": "tokens", "webhook": "webhooks"}
+	list := map[string]string{"flag": "flags", "rule": "flags", "segment": "segments", "metric": "metrics", "environment": "environments", "team": "teams", "token": "tokens", "webhook": "webhooks", "change": "changes"}
 	n, verb, _ := strings.Cut(o.Command, " ")
 	switch {
 	case n == "evaluate":

@@ -208,7 +208,7 @@ func (s *show) printSummary() error {
 
 func (s *show) whatNext() {
 	fmt.Fprintf(s.stage(), `
-The server stays up at %s, and so does the shop. Try, in another terminal:
+The server stays up, and so does the shop. See it at %s, with the token below, or try in another terminal:
 
   export FLYBALL_SERVER=%s FLYBALL_TOKEN=%s
   flyball flag list

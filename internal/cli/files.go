@@ -19,7 +19,6 @@ import (
 
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/api"
-	"github.com/flyballdev/flyball/internal/service"
 )
 
 // folders are where files of each noun lie below the folder that is applied;
@@ -30,7 +29,6 @@ const teamsFile = "teams.yaml"
 
 func (p *program) applyCommand() *cobra.Command {
 	var dir, reason string
-	var dryRun bool
 	var wait waiting
 	c := &cobra.Command{
 		Use:   "apply -f DIR",
@@ -41,25 +39,23 @@ func (p *program) applyCommand() *cobra.Command {
 			"The difference is shown first; with --dry-run it is all that happens.",
 		Example: "  flyball apply -f flags/ --dry-run\n  flyball apply -f flags/ --reason 'release 1.4'",
 		Args:    noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			files, err := readFiles(dir)
-			if err != nil {
-				return err
-			}
-			if dryRun && reason == "" {
-				reason = "a dry run"
-			}
-			if err := inFiles(p.apply(c, files, dryRun, reason), dir, files); err != nil || dryRun {
-				return err
-			}
-			return p.waitForFleet(c.Context(), wait, p.made)
-		},
 	}
 	f := c.Flags()
 	f.StringVarP(&dir, "file", "f", ".", "the folder")
-	f.BoolVar(&dryRun, "dry-run", false, "show the difference and change nothing")
 	f.StringVarP(&reason, "reason", "r", "", "why (required, save for a dry run)")
+	addManners(f, operation("apply"))
 	wait.flags(f)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		files, err := readFiles(dir)
+		if err != nil {
+			return err
+		}
+		p.manner = mannerOf(f, operation("apply"))
+		if err := inFiles(p.apply(c, files, reason), dir, files); err != nil || p.plans() {
+			return err
+		}
+		return p.waitForFleet(c.Context(), wait, p.made)
+	}
 	return c
 }
 
@@ -70,41 +66,51 @@ func noArgs(c *cobra.Command, args []string) error {
 	return nil
 }
 
-func (p *program) apply(c *cobra.Command, files map[string]any, dryRun bool, reason string) error {
-	request := maps.Clone(files)
-	request["reason"], request["dryRun"] = "a dry run", true
-	if !dryRun && reason == "" {
-		return usage{errors.New("--reason: say why")}
+func (p *program) apply(c *cobra.Command, files map[string]any, reason string) error {
+	request, manner := maps.Clone(files), p.manner
+	dry := manner.Has("dryRun")
+	if request["reason"] = reason; reason == "" {
+		if !dry {
+			return usage{errors.New("--reason: say why")}
+		}
+		request["reason"] = "a dry run"
 	}
-	if !dryRun && p.output == "table" { // the difference comes first
-		before, err := invoke[service.Applied](c.Context(), p, "apply", request)
+	if dry || p.output == "table" { // the difference comes first
+		p.manner = dryRun
+		answer, err := p.call(c.Context(), operation("apply"), request)
 		if err != nil {
 			return err
 		}
-		p.printEdits(before.Edits)
-		if !before.Changed {
+		if dry && p.output == "json" {
+			return p.printJSON(answer)
+		}
+		var plan flyball.Plan
+		if err := json.Unmarshal(answer, &plan); err != nil {
+			return err
+		}
+		p.printEdits(plan.Edits)
+		if dry && len(plan.Edits) > 0 {
+			p.printJudgement(plan)
+			fmt.Fprintln(p.out, p.paint(faint, "nothing was changed: this was a dry run"))
+		}
+		if dry || len(plan.Edits) == 0 {
 			return nil
 		}
 	}
-	request["reason"], request["dryRun"] = reason, dryRun
+	p.manner = manner
 	answer, err := p.call(c.Context(), operation("apply"), request)
 	if err != nil {
 		return err
 	}
+	if p.plans() {
+		return p.printPlanned(answer)
+	}
 	if p.output == "json" {
 		return p.printJSON(answer)
 	}
-	var done service.Applied
-	if err := json.Unmarshal(answer, &done); err != nil {
-		return err
-	}
-	if dryRun {
-		p.printEdits(done.Edits)
-		fmt.Fprintln(p.out, p.paint(faint, "nothing was changed: this was a dry run"))
-		return nil
-	}
-	for _, env := range slices.Sorted(maps.Keys(done.Versions)) {
-		fmt.Fprintf(p.out, "%s is at version %d\n", env, done.Versions[env])
+	p.tellBroken()
+	for _, env := range slices.Sorted(maps.Keys(p.made)) {
+		fmt.Fprintf(p.out, "%s is at version %d\n", env, p.made[env])
 	}
 	return nil
 }

@@ -29,8 +29,10 @@ var (
 // terminal says whether people read the output as it comes.
 func (p *program) terminal() bool {
 	f, ok := p.out.(*os.File)
-	return ok && isatty.IsTerminal(f.Fd())
+	return ok && isTerminal(f)
 }
+
+func isTerminal(f *os.File) bool { return isatty.IsTerminal(f.Fd()) }
 
 // paint colours s where people read it.
 func (p *program) paint(c text.Colors, s string) string {
@@ -50,6 +52,10 @@ func (p *program) answer(o api.Operation, answer json.RawMessage) error {
 	switch o.Name {
 	case "get_rollout", "start_rollout", "pause_rollout", "resume_rollout", "abort_rollout", "pass_gate":
 		return p.printRollout(answer)
+	case "list_changes":
+		return p.printChanges(answer)
+	case "get_change", "approve_change", "reject_change", "review_change":
+		return p.printPlanned(answer)
 	case "plan_rollout":
 		return p.printForecast(answer)
 	case "get_evidence":
@@ -190,7 +196,11 @@ func (p *program) cell(column string, v any) string {
 		}
 		parts := make([]string, len(v))
 		for i := range v {
-			parts[i] = fmt.Sprint(v[i])
+			if m, ok := v[i].(map[string]any); ok {
+				parts[i] = inWords(m)
+			} else {
+				parts[i] = fmt.Sprint(v[i])
+			}
 		}
 		return strings.Join(parts, ", ")
 	case map[string]any:
@@ -207,11 +217,11 @@ func (p *program) cell(column string, v any) string {
 		s = string(r[:widest-1]) + "…"
 	}
 	switch s {
-	case "running", "completed", "active":
+	case "running", "completed", "active", "applied":
 		return p.paint(green, s)
-	case "aborted", "archived":
+	case "aborted", "archived", "rejected", "review":
 		return p.paint(red, s)
-	case "paused", "holding", "stopped":
+	case "paused", "holding", "stopped", "open":
 		return p.paint(yellow, s)
 	}
 	return s

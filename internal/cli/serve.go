@@ -28,7 +28,9 @@ func (p *program) serveCommand() *cobra.Command {
 			"Each setting is also an environment variable: --listen is FLYBALL_LISTEN.\n" +
 			"FLYBALL_SECRET_KEY seals the secrets of webhooks (32 bytes in base64); without it, a key\n" +
 			"is made in the data folder. Servers that share a database need the same one.\n" +
-			"The first start prints an admin token on standard error, once.",
+			"FLYBALL_OIDC_CLIENT_SECRET is what the provider of OpenID Connect knows this server by.\n" +
+			"The first start prints an admin token and a link for the first person's account on\n" +
+			"standard error, once.",
 		Example: "  flyball serve\n  flyball serve --listen 0.0.0.0:8080 --data /var/lib/flyball\n  flyball serve --database postgres://flyball@db/flyball",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -37,6 +39,7 @@ func (p *program) serveCommand() *cobra.Command {
 				return usage{fmt.Errorf("--log-level: %q is none of debug, info, warn, error", level)}
 			}
 			c.SecretKey = p.env("FLYBALL_SECRET_KEY") // no flag: other users of the machine see those
+			c.OIDC.Secret = p.env("FLYBALL_OIDC_CLIENT_SECRET")
 			c.Log = slog.New(slog.NewTextHandler(p.err, &slog.HandlerOptions{Level: l}))
 			slog.SetDefault(c.Log)
 			return p.serve(cmd.Context(), c)
@@ -49,6 +52,9 @@ func (p *program) serveCommand() *cobra.Command {
 	f.StringVar(&c.Database, "database", "", "a PostgreSQL database to use in its place, postgres://…")
 	f.BoolVar(&c.WebhookLocal, "webhook-local", false, "allow webhooks at private addresses and on this machine")
 	f.StringVar(&c.PrometheusURL, "prometheus-url", "", "the Prometheus that is asked for guardrails of type stream, such as http://prometheus:9090")
+	f.StringVar(&c.PublicURL, "public-url", "", "where people's browsers find this server, such as https://flyball.example.com; needed behind a proxy")
+	f.StringVar(&c.OIDC.Issuer, "oidc-issuer", "", "the provider of OpenID Connect by which people sign in, such as https://accounts.example.com")
+	f.StringVar(&c.OIDC.ClientID, "oidc-client-id", "", "what this server is called there")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	p.fromEnvironment(f)
 	return cmd
@@ -74,6 +80,9 @@ func (p *program) serve(ctx context.Context, c app.Config) error {
 	}
 	if a.AdminToken != "" {
 		fmt.Fprintln(p.err, "admin token:", a.AdminToken)
+	}
+	if a.SetUpLink != "" {
+		fmt.Fprintln(p.err, "set-up link, for 24 hours:", a.SetUpLink)
 	}
 	debug.FreeOSMemory() // the garbage of reading and compiling rulesets
 	c.Log.Info("flyball is ready", "version", flyball.ProgramVersion, "url", a.URL, "after", time.Since(start).Round(time.Millisecond))

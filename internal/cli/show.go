@@ -30,6 +30,7 @@ func (s *show) run(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, showTime)
 	defer cancel()
 	s.say("a shop with %d customers and %d workers, %d requests a second, at %s", shopUsers, shopWorkers, shopRate, s.server)
+	s.say("watch it in a browser at %s/#/rollouts, with the token %s", s.server, s.token)
 	s.say("good: %s lowers errors from 4 %% to 1 %%", goodFlag)
 	s.say("bad:  %s fails for 40 %% once its backend is overloaded, at its second step\n", badFlag)
 	if _, err := s.newEntries(ctx); err != nil {

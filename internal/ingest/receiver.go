@@ -38,6 +38,9 @@ type Receiver struct {
 	// Heard is told of each new batch once it is durable: its contexts, counts
 	// and unknown flags are not in the log. It must not block. Nil is allowed.
 	Heard func(environment string, trusted bool, batch flyball.TelemetryBatch)
+	// Wish returns what senders with a secret token are asked to tell of contexts;
+	// nil asks for nothing.
+	Wish func(environment string) *flyball.SampleWish
 
 	queue chan *arrival
 	idle  chan struct{} // closed when the writer has stopped
@@ -109,6 +112,9 @@ func (r *Receiver) Accept(ctx context.Context, environment string, trusted bool,
 		if r.Heard != nil {
 			r.Heard(environment, trusted, batch)
 		}
+	}
+	if trusted && r.Wish != nil {
+		reply.Sample = r.Wish(environment)
 	}
 	reply.FlushAfter = flyball.Duration(r.flushAfter(environment, batch.Instance.ID, now))
 	return reply, nil

@@ -54,6 +54,11 @@ func recordOf(b flyball.TelemetryBatch, trusted bool, now time.Time, exposed exp
 			out.refuse("counts", i, err)
 		}
 	}
+	for i, c := range b.Contexts {
+		if err := c.Validate(); err != nil && !out.misread[item{"contexts", i}] {
+			out.refuse("contexts", i, err)
+		}
+	}
 	slices.SortStableFunc(out.rejected, func(a, b flyball.Rejected) int {
 		return cmp.Or(cmp.Compare(a.List, b.List), cmp.Compare(a.Index, b.Index))
 	})

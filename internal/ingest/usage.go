@@ -35,6 +35,7 @@ type usageKey struct{ environment, flag, variant string }
 type heard struct {
 	environment string
 	batch       flyball.TelemetryBatch
+	noted       []string // flags that are in use, nobody counts how often
 }
 
 // NewTally returns a tally that writes to db once its Run is called.
@@ -48,8 +49,18 @@ func (t *Tally) Hear(environment string, trusted bool, b flyball.TelemetryBatch)
 	if !trusted || len(b.Counts) == 0 && len(b.UnknownFlags) == 0 {
 		return
 	}
+	t.hear(heard{environment: environment, batch: b})
+}
+
+// Note takes over that flags are in use, of which no telemetry tells. It never
+// blocks.
+func (t *Tally) Note(environment string, flags []string) {
+	t.hear(heard{environment: environment, noted: flags})
+}
+
+func (t *Tally) hear(h heard) {
 	select {
-	case t.heard <- heard{environment, b}:
+	case t.heard <- h:
 	default:
 	}
 }
@@ -78,20 +89,12 @@ func (t *Tally) Run(ctx context.Context) {
 
 func (t *Tally) add(h heard, now time.Time) {
 	for _, c := range h.batch.Counts {
-		k := usageKey{h.environment, c.Flag, c.Variant}
-		if c.Validate() != nil {
-			continue
+		if c.Validate() == nil {
+			t.count(usageKey{h.environment, c.Flag, c.Variant}, c.N, now)
 		}
-		u := t.usage[k]
-		if u == nil {
-			if len(t.usage) >= maxTallied {
-				continue
-			}
-			u = &flyball.Usage{Environment: k.environment, Flag: k.flag, Variant: k.variant}
-			t.usage[k] = u
-		}
-		u.N += c.N
-		u.Last = now
+	}
+	for _, flag := range h.noted {
+		t.count(usageKey{environment: h.environment, flag: flag}, 0, now)
 	}
 	for _, key := range h.batch.UnknownFlags {
 		if key == "" || len(key) > maxKeyBytes || len(t.unknown) >= maxUnknown {
@@ -99,6 +102,19 @@ func (t *Tally) add(h heard, now time.Time) {
 		}
 		t.unknown[flyball.UnknownFlag{Environment: h.environment, Flag: key, Service: h.batch.Instance.Service, Version: h.batch.Instance.Version}] = now
 	}
+}
+
+func (t *Tally) count(k usageKey, n int64, now time.Time) {
+	u := t.usage[k]
+	if u == nil {
+		if len(t.usage) >= maxTallied {
+			return
+		}
+		u = &flyball.Usage{Environment: k.environment, Flag: k.flag, Variant: k.variant}
+		t.usage[k] = u
+	}
+	u.N += n
+	u.Last = now
 }
 
 // write adds what was tallied to the store. What cannot be written stays for

@@ -34,7 +34,8 @@ var titles = map[string]string{
 	"rollout.start": "rollout started", "rollout.advance": "rollout advanced", "rollout.hold": "rollout HELD", "rollout.resume": "rollout goes on",
 	"rollout.stepBack": "rollout STEPPED BACK", "rollout.abort": "rollout ABORTED", "rollout.stop": "rollout STOPPED", "rollout.finish": "rollout completed",
 	"rollout.pause": "rollout paused", "rollout.pass": "gate of the rollout passed", "rollout.renew": "lease of the rollout renewed",
-	"webhook.test": "a test message",
+	"webhook.test": "a test message", "policy.update": "policy changed",
+	"change.propose": "change PROPOSED", "change.approve": "change approved", "change.reject": "change rejected", "change.review": "broken glass reviewed",
 }
 
 // messageOf words an entry. metric looks a metric up, for its unit.
@@ -46,6 +47,9 @@ func messageOf(e flyball.AuditEntry, metric func(key string) (store.MetricRecord
 	m := message{entry: e, title: e.Subject + ": " + what}
 	if e.Environment != "" {
 		m.title = e.Subject + " in " + e.Environment + ": " + what
+	}
+	if e.BreakGlass {
+		m.title += " by BREAKING THE GLASS"
 	}
 	r, before, about := rolloutOf(e)
 	if about {
@@ -63,6 +67,9 @@ func messageOf(e flyball.AuditEntry, metric func(key string) (store.MetricRecord
 		m.add(changed(e))
 	}
 	m.add(who(e))
+	if e.BreakGlass {
+		m.add("Others ought to have approved this. One of them looks at it: flyball change review " + e.Change + " --reason '…'")
+	}
 	m.add(whatToDo(e, r, about))
 	for i, line := range m.lines {
 		m.lines[i] = clean(line, 1000)
@@ -223,6 +230,10 @@ func whatToDo(e flyball.AuditEntry, r flyball.Rollout, about bool) string {
 		return "Programs that still evaluate it get their own default: flyball flag unknown lists them."
 	case "flag.create":
 		return "It is dark until somebody enables it: flyball flag enable " + at + " --reason '…'"
+	case "change.propose":
+		return "Look at it: flyball change show " + requested(e) + "; then flyball change approve " + requested(e) + " --reason '…', or reject it"
+	case "change.approve":
+		return "Once enough have approved it: flyball change apply " + requested(e)
 	case "webhook.test":
 		return "Nothing to do: this webhook works."
 	}
@@ -233,6 +244,16 @@ func whatToDo(e flyball.AuditEntry, r flyball.Rollout, about bool) string {
 		return "See what exactly: flyball audit list --subject " + subject + "; take it from everybody: flyball flag kill " + at + " --reason '…'"
 	}
 	return nextOf(r)
+}
+
+// requested is the id of the request for approval that an entry is about.
+func requested(e flyball.AuditEntry) string {
+	for _, edit := range e.Edits {
+		if edit.Noun == "change" {
+			return argument(edit.Key)
+		}
+	}
+	return "ID"
 }
 
 // argument writes what was changed so that a shell takes it for one word,

@@ -119,6 +119,19 @@ Look: flyball rollout status 4f1c; take it back: flyball rollout abort 4f1c --re
 flag a made, flag b taken away, flag c made, flag d made, flag e made, and 1 more, ruleset version 3
 By service:ci: main@4f1c
 See what exactly: flyball audit list --subject files`},
+		{"a proposal", flyball.AuditEntry{Action: "change.propose", Subject: "payments.checkout", Environment: "production", Actor: flyball.Actor{ID: "agent:bot", OnBehalfOf: "user:ann"}, Reason: "five percent", Edits: []flyball.Edit{
+			{Noun: "change", Key: "0f3a9c12d4e5", Environment: "production", After: json.RawMessage("{}")}}},
+			`payments.checkout in production: change PROPOSED
+change 0f3a9c12d4e5 made
+By agent:bot for user:ann: five percent
+Look at it: flyball change show 0f3a9c12d4e5; then flyball change approve 0f3a9c12d4e5 --reason '…', or reject it`},
+		{"a broken glass", flyball.AuditEntry{Action: "flag.enable", Subject: "payments.checkout", Environment: "production", Version: 8, Actor: flyball.Actor{ID: "user:ann"}, Reason: "the old path is down", BreakGlass: true, Change: "0f3a9c12d4e5", Edits: []flyball.Edit{
+			{Noun: "config", Key: "payments.checkout", Environment: "production", Before: json.RawMessage("{}"), After: json.RawMessage("{}")}}},
+			`payments.checkout in production: enabled by BREAKING THE GLASS
+config payments.checkout changed, ruleset version 8
+By user:ann: the old path is down
+Others ought to have approved this. One of them looks at it: flyball change review 0f3a9c12d4e5 --reason '…'
+See what exactly: flyball audit list --subject payments.checkout; take it from everybody: flyball flag kill payments.checkout -e production --reason '…'`},
 		{"a subject of somebody's making", flyball.AuditEntry{Action: "fleet.forget", Subject: "x'; rm -rf ~ #", Actor: flyball.Actor{ID: "user:ann"}, Reason: "gone"}, `x'; rm -rf ~ #: fleet.forget
 By user:ann: gone
 See what exactly: flyball audit list --subject 'x'\''; rm -rf ~ #'`},

@@ -24,6 +24,7 @@ func TestEveryEntryIsToldInOrderAndSigned(t *testing.T) {
 		l.webhook("ops", url, nil)
 		l.happen("first", "second")
 		l.tell(nil)
+		before := ""
 		for i, reason := range []string{"first", "second", "third, while it tells"} {
 			if i == 2 {
 				l.happen(reason)
@@ -38,6 +39,10 @@ func TestEveryEntryIsToldInOrderAndSigned(t *testing.T) {
 			}
 			entry := aKill(reason)
 			entry.Seq, entry.Version = int64(i)+1, int64(i)+1
+			if got.Hash == "" || got.Prev == "" || i > 0 && got.Prev != before {
+				t.Errorf("entry %d does not tell how the log is chained: %q after %q", i, got.Prev, before)
+			}
+			before, got.Prev, got.Hash = got.Hash, "", ""
 			if diff := cmp.Diff(entry, got.AuditEntry); diff != "" {
 				t.Errorf("entry %d (-want +got):\n%s", i, diff)
 			}

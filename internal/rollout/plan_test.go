@@ -252,7 +252,7 @@ func (p *player) at(words []string) (string, error) {
 	if len(words) > 0 && !strings.Contains(words[0], "=") {
 		verdict, words = flyball.Verdict(words[0]), words[1:]
 	}
-	p.s.Evidence = evidence(p.s, verdict)
+	p.s.Evidence, p.s.Frozen = evidence(p.s, verdict), ""
 	if err := each(words, p.but); err != nil {
 		return "", err
 	}
@@ -327,6 +327,8 @@ func (p *player) but(key, value string) (err error) {
 		return p.s.Now.Add(-age)
 	}
 	switch key {
+	case "frozen":
+		p.s.Frozen = value
 	case "treatment":
 		e.Last.Treatment = last(value)
 	case "control":

@@ -29,6 +29,7 @@ func (s Situation) lacks() (firm, proof []string) {
 	if r.At < len(r.Steps)-1 {
 		add(&firm, s.unconverged())
 		add(&firm, s.unaffordable())
+		add(&firm, s.Frozen)
 	}
 	if s.hasControl() {
 		add(&proof, s.fewUnits())

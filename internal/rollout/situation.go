@@ -26,6 +26,9 @@ type Situation struct {
 	// Metrics holds the definitions of the plan's guardrails by key. One that is
 	// missing counts as judged by unit, with the default window.
 	Metrics map[string]flyball.Metric
+	// Frozen says that policy lets nothing be raised here now, and why; empty if it
+	// does.
+	Frozen string
 	// Now is set by the Controller; whoever calls Next without one sets it.
 	Now time.Time
 	// Leaps are the jumps of the clock, oldest first. The Controller sets them.

@@ -9,12 +9,14 @@ import (
 
 // ListAudit narrows the audit log.
 type ListAudit struct {
-	Environment string `json:"environment,omitempty" doc:"only changes of one"`
-	Subject     string `json:"subject,omitempty" doc:"the key or id of what was changed"`
-	Actor       string `json:"actor,omitempty" doc:"who changed it"`
-	After       int64  `json:"after,omitempty" minimum:"0" doc:"only entries after this one, oldest first"`
-	Before      int64  `json:"before,omitempty" minimum:"0" doc:"only entries before this one, newest first"`
-	Limit       int    `json:"limit,omitempty" minimum:"0" maximum:"1000" doc:"how many at most (default 50)"`
+	Environment string        `json:"environment,omitempty" doc:"only changes of one"`
+	Subject     string        `json:"subject,omitempty" doc:"the key or id of what was changed"`
+	Actor       string        `json:"actor,omitempty" doc:"who changed it"`
+	From        *flyball.Time `json:"from,omitempty" doc:"only entries of this time on" example:"2026-11-21T19:00:00Z"`
+	To          *flyball.Time `json:"to,omitempty" doc:"only entries before this time"`
+	After       int64         `json:"after,omitempty" minimum:"0" doc:"only entries after this one, oldest first"`
+	Before      int64         `json:"before,omitempty" minimum:"0" doc:"only entries before this one, newest first"`
+	Limit       int           `json:"limit,omitempty" minimum:"0" maximum:"1000" doc:"how many at most (default 50)"`
 }
 
 // Audit is a part of the audit log.
@@ -39,6 +41,12 @@ func (s *Service) ListAudit(ctx context.Context, in ListAudit) (out Audit, err e
 	which := store.AuditFilter{
 		Environment: in.Environment, Subject: in.Subject, Actor: flyball.ActorID(in.Actor),
 		AfterSeq: in.After, BeforeSeq: in.Before, Limit: in.Limit, OldestFirst: in.After > 0,
+	}
+	if in.From != nil {
+		which.From = in.From.Time
+	}
+	if in.To != nil {
+		which.To = in.To.Time
 	}
 	which.Limit++ // one more tells whether there are more
 	for !out.More {

@@ -22,7 +22,7 @@ func BenchmarkChangeAmong1000Flags(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	ctx := WithPrincipal(context.Background(), Principal{Actor: flyball.Actor{ID: "user:ann"}, Kind: flyball.TokenAPI})
+	ctx := WithPrincipal(context.Background(), Principal{Actor: flyball.Actor{ID: "user:ann"}, Kind: flyball.TokenAPI, Rights: []flyball.Grants{flyball.Installation}})
 	var files Files
 	for i := range 1000 {
 		files.Flags = append(files.Flags, FlagFile{Flag: newFlag(fmt.Sprintf("shop.flag.n%04d", i)).Flag})

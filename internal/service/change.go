@@ -24,7 +24,6 @@ type changeOf struct {
 	reason   string
 	evidence any    // what an automatic decision rests on
 	fence    *Fence // a lease that must still be held
-	dryRun   bool   // find out everything, change nothing
 	apply    func(*edit) error
 }
 
@@ -64,7 +63,7 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 	var e *edit
 	err = s.db.Update(ctx, func(tx *store.Tx) error {
 		e = &edit{
-			tx: tx, service: s, principal: p, at: now(), change: c,
+			tx: tx, service: s, principal: p, at: now(), change: c, manner: mannerOf(ctx),
 			flags: map[string]*flyball.Flag{}, segments: map[string]bool{}, rulesets: map[string]*rulesetEdit{},
 		}
 		return e.run()
@@ -73,7 +72,14 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 		return Outcome{}, err
 	}
 	out := e.outcome()
-	if c.dryRun {
+	if e.manner.Plans() {
+		e.manner.planned(e.planned)
+		if e.manner.Propose != nil && e.planned != nil {
+			return out, s.propose(ctx, p, c, e.manner)
+		}
+		if what := e.manner.Keep; what != nil && e.planned != nil {
+			return out, s.keepPlan(ctx, p, e.planned.Digest, *what)
+		}
 		return out, nil
 	}
 	for _, r := range e.rulesets {
@@ -82,9 +88,13 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 		}
 	}
 	gathered(ctx, out.Versions)
+	if e.glass {
+		e.manner.requested(e.request)
+	}
 	if len(e.log) > 0 {
 		s.news.ring()
 	}
+	s.heard.of(e.entry)
 	if s.changed != nil && len(e.log) > 0 {
 		s.changed()
 	}
@@ -96,6 +106,11 @@ func (s *Service) authorise(p Principal, c changeOf) error {
 	if err := Allow(&p, c.access); err != nil {
 		return err
 	}
+	if c.access == Approve || c.access == Admin {
+		if err := p.provedLately(time.Now()); err != nil {
+			return err
+		}
+	}
 	return p.may(c.flag)
 }
 
@@ -106,7 +121,13 @@ type edit struct {
 	principal Principal
 	at        time.Time
 	change    changeOf
+	manner    *Manner
+	planned   *flyball.Plan          // what the change does, if that was found out
+	request   *flyball.ChangeRequest // that is applied
+	glass     bool                   // it is made though others ought to approve
+	beyond    *flyball.Beyond        // how it goes beyond an agent's envelope
 	edits     []flyball.Edit
+	entry     int64 // the last one that was written to the audit log
 	log       []store.LogEntry
 	flags     map[string]*flyball.Flag // that are new or changed; nil if archived
 	segments  map[string]bool          // that are new or changed
@@ -115,13 +136,14 @@ type edit struct {
 
 // A rulesetEdit is one environment's ruleset before and after a change.
 type rulesetEdit struct {
-	version  int64 // before the change
-	before   *encoded
-	configs  []flyball.FlagConfig // to be written with the new version
-	reads    map[string]int64     // the version at which each was read
-	inserted map[string]bool
-	after    *encoded
-	compile  func() (*eval.Ruleset, error) // compiles after
+	version        int64 // before the change
+	before         *encoded
+	compiledBefore *eval.Ruleset
+	configs        []flyball.FlagConfig // to be written with the new version
+	reads          map[string]int64     // the version at which each was read
+	inserted       map[string]bool
+	after          *encoded
+	compile        func() (*eval.Ruleset, error) // compiles after
 }
 
 // changed says that the ruleset is another after the change.
@@ -133,20 +155,33 @@ func (e *edit) run() error {
 			return err
 		}
 	}
+	if id := e.manner.Request; id != "" { // one that is spent says so before what it did is in its own way
+		if _, err := e.requestIn(id, flyball.RequestOpen); err != nil {
+			return err
+		}
+	}
 	if err := e.change.apply(e); err != nil {
 		return err
 	}
 	environments := slices.Sorted(maps.Keys(e.rulesets)) // one order for all, so that no two changes wait for each other
-	changed := 0
 	for _, env := range environments {
-		if err := e.finish(env, e.rulesets[env]); err != nil {
+		if err := e.stage(env, e.rulesets[env]); err != nil {
 			return err
 		}
-		if e.rulesets[env].changed() {
-			changed++
+	}
+	if err := e.govern(); err != nil {
+		return err
+	}
+	if e.manner.Plans() {
+		return errDryRun
+	}
+	altered := e.altered()
+	for _, env := range altered {
+		if err := e.commit(env, e.rulesets[env]); err != nil {
+			return err
 		}
 	}
-	if changed == 0 && len(e.edits) > 0 {
+	if len(altered) == 0 && len(e.edits) > 0 {
 		if err := e.audit("", nil); err != nil {
 			return err
 		}
@@ -159,10 +194,41 @@ func (e *edit) run() error {
 			return err
 		}
 	}
-	if e.change.dryRun {
-		return errDryRun
-	}
 	return nil
+}
+
+// govern decides whether the staged change may be made by whoever wants it, and
+// notes what it does. The platform itself acts within plans that people were
+// allowed to set in motion.
+func (e *edit) govern() error {
+	if err := e.permitted(); err != nil {
+		return err
+	}
+	m := e.manner
+	switch {
+	case e.principal.automatic():
+		return nil
+	case len(e.edits) == 0 && m.Request != "":
+		return flyball.Errorf(flyball.Conflict, "there is nothing left to apply of %s: everything is so already", m.Request)
+	case len(e.edits) == 0:
+		return nil
+	}
+	if err := e.enveloped(); err != nil {
+		return err
+	}
+	if !m.Plans() && m.Request == "" && m.Digest == "" {
+		if protected, err := e.protected(); err != nil || len(protected) == 0 || e.retreats() {
+			return err // nothing that others would be asked about
+		}
+	}
+	var err error
+	if e.planned, err = e.plan(); err != nil {
+		return err
+	}
+	if err := e.asPlanned(); err != nil || m.Plans() {
+		return err
+	}
+	return e.consented(e.planned, m)
 }
 
 // touch notes that an environment's ruleset may change, before it does. The
@@ -178,13 +244,16 @@ func (e *edit) touch(environment string) (*rulesetEdit, error) {
 	}
 	r := &rulesetEdit{version: id.Version, reads: map[string]int64{}, inserted: map[string]bool{}}
 	if head, _ := e.service.Published(environment); head != nil && head.ID() == id {
-		r.before = head.encoded
+		r.before, r.compiledBefore = head.encoded, head.compiled
 	} else {
 		doc, err := load(e.tx, environment)
 		if err != nil {
 			return nil, err
 		}
 		if r.before, err = encode(doc); err != nil {
+			return nil, err
+		}
+		if r.compiledBefore, err = eval.Compile(doc); err != nil {
 			return nil, err
 		}
 	}
@@ -214,9 +283,9 @@ func (e *edit) touchAll() error {
 // is never published; some room is left for the numbers of later versions.
 const maxRuleset = eval.MaxDocumentBytes - 4096
 
-// finish writes what was staged for one environment and, if its ruleset
-// changed, compiles it and gives it its version and its audit entry.
-func (e *edit) finish(environment string, r *rulesetEdit) error {
+// stage writes what was edited in one environment and, if its ruleset changed,
+// compiles it.
+func (e *edit) stage(environment string, r *rulesetEdit) (err error) {
 	next := r.version + 1
 	for _, c := range r.configs {
 		var err error
@@ -238,15 +307,20 @@ func (e *edit) finish(environment string, r *rulesetEdit) error {
 	if size := r.after.size(); size > maxRuleset {
 		return flyball.Errorf(flyball.TooLarge, "the ruleset of %q would have %d bytes, and an SDK takes at most %d: make its segments smaller", environment, size, maxRuleset)
 	}
+	if r.after.compiled, err = r.compile(); err != nil {
+		return flyball.About(e.change.flag, err)
+	}
+	return nil
+}
+
+// commit gives a ruleset that changed its version and its audit entry.
+func (e *edit) commit(environment string, r *rulesetEdit) error {
 	version, err := e.tx.NextVersion(environment)
 	if err != nil {
 		return err
 	}
-	if version != next { // writers take turns, so this would be a fault of ours
+	if version != r.version+1 { // writers take turns, so this would be a fault of ours
 		return fmt.Errorf("environment %q moved from version %d to %d within a transaction", environment, r.version, version)
-	}
-	if r.after.compiled, err = r.compile(); err != nil {
-		return flyball.About(e.change.flag, err)
 	}
 	return e.audit(environment, r)
 }
@@ -269,6 +343,7 @@ func (e *edit) audit(environment string, r *rulesetEdit) error {
 	} else if environments := e.environments(); len(environments) == 1 {
 		entry.Environment = environments[0]
 	}
+	e.account(&entry)
 	if e.change.evidence != nil {
 		body, err := json.Marshal(e.change.evidence)
 		if err != nil {
@@ -276,7 +351,28 @@ func (e *edit) audit(environment string, r *rulesetEdit) error {
 		}
 		entry.Evidence = body
 	}
-	return e.tx.AppendAudit(&entry)
+	if err := e.tx.AppendAudit(&entry); err != nil {
+		return err
+	}
+	e.entry = entry.Seq
+	return nil
+}
+
+// account notes in an audit entry what was known before the change was made,
+// and who consented.
+func (e *edit) account(entry *flyball.AuditEntry) {
+	entry.BreakGlass = e.glass
+	if e.planned != nil {
+		entry.Risk = e.planned.Risk
+		for _, v := range e.planned.Previews {
+			if entry.Environment == "" || v.Environment == entry.Environment {
+				entry.Previews = append(entry.Previews, compact(v))
+			}
+		}
+	}
+	if e.request != nil {
+		entry.Change, entry.Approvals = e.request.ID, e.request.Approvals
+	}
 }
 
 // environments names those that the edits are about.

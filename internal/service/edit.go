@@ -3,7 +3,10 @@ package service
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/store"
@@ -61,7 +64,7 @@ func archived(f store.FlagRecord) error {
 
 // insertFlag adds a flag, and what a new flag serves, to every environment.
 func (e *edit) insertFlag(f flyball.Flag) error {
-	if err := e.ownerExists(f.Owner); err != nil {
+	if err := errors.Join(e.ownerExists(f.Owner), e.described(f)); err != nil {
 		return err
 	}
 	if old, err := e.tx.Flag(f.Key); err == nil {
@@ -79,13 +82,23 @@ func (e *edit) insertFlag(f flyball.Flag) error {
 		return err
 	}
 	e.flags[f.Key] = &f
-	for env := range e.rulesets {
+	for _, env := range slices.Sorted(maps.Keys(e.rulesets)) {
 		if err := e.insertConfig(env, flyball.NewFlagConfig(f)); err != nil {
 			return err
 		}
 	}
 	_, err := e.record("flag", f.Key, "", nil, f)
 	return err
+}
+
+// described says whether a new flag says what it does, if the policy asks for
+// that.
+func (e *edit) described(f flyball.Flag) error {
+	policy, err := policyOf(e.tx)
+	if err != nil || !policy.Described || strings.TrimSpace(f.Description) != "" {
+		return err
+	}
+	return flyball.FieldErrorf("description", "say what the flag does, for someone who meets it in code: the policy asks for it")
 }
 
 func (e *edit) ownerExists(owner string) error {
@@ -252,6 +265,7 @@ func (e *edit) revokeToken(id string) (flyball.Token, error) {
 	if err != nil {
 		return t, err
 	}
+	t.LastUsed = nil // passes by itself, and is no part of a change
 	before := t
 	if t.RevokedAt == nil {
 		t.RevokedAt = &flyball.Time{Time: e.at}

@@ -35,15 +35,13 @@ type FileConfig struct {
 // Apply is a set of files that is to become true.
 type Apply struct {
 	Files
-	DryRun bool   `json:"dryRun,omitempty" doc:"tell the difference and change nothing"`
 	Reason string `json:"reason" doc:"why"`
 }
 
-// Applied tells what applying files changed, or would change.
+// Applied tells what applying files changed.
 type Applied struct {
 	Outcome
-	DryRun bool           `json:"dryRun,omitempty"`
-	Edits  []flyball.Edit `json:"edits" doc:"each noun before and after"`
+	Edits []flyball.Edit `json:"edits" doc:"each noun before and after"`
 }
 
 // ApplyFiles creates and updates what the files name, all of it or nothing.
@@ -58,13 +56,13 @@ func (s *Service) ApplyFiles(ctx context.Context, in Apply) (Applied, error) {
 		return Applied{}, err
 	}
 	out, err := s.change(ctx, changeOf{
-		access: Write, action: "apply", subject: "files", reason: in.Reason, dryRun: in.DryRun,
+		access: Write, action: "apply", subject: "files", reason: in.Reason,
 		apply: func(e *edit) error { return e.applyFiles(files, p) },
 	})
 	if out.Edits == nil {
 		out.Edits = []flyball.Edit{}
 	}
-	return Applied{Outcome: out, DryRun: in.DryRun, Edits: out.Edits}, err
+	return Applied{Outcome: out, Edits: out.Edits}, err
 }
 
 // normal fills in defaults and reports every problem of the files at once.

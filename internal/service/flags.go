@@ -56,7 +56,12 @@ func (s *Service) CreateFlag(ctx context.Context, in CreateFlag) (FlagView, erro
 	}
 	_, err := s.change(ctx, changeOf{
 		access: Write, action: "flag.create", subject: f.Key, flag: f.Key, reason: in.Reason,
-		apply: func(e *edit) error { return e.insertFlag(f) },
+		apply: func(e *edit) error {
+			if f.ExpiresAt != nil && !f.ExpiresAt.After(e.at) { // files may tell of flags that are overdue
+				return flyball.FieldErrorf("expiresAt", "lies in the past: say by when the flag must be gone")
+			}
+			return e.insertFlag(f)
+		},
 	})
 	if err != nil {
 		return FlagView{}, err
@@ -89,7 +94,8 @@ func (s *Service) UpdateFlag(ctx context.Context, in UpdateFlag) (FlagView, erro
 
 // FlagKey names a flag.
 type FlagKey struct {
-	Key string `json:"key" doc:"the flag's key"`
+	Key string        `json:"key" doc:"the flag's key"`
+	At  *flyball.Time `json:"at,omitempty" doc:"as it was at this time (default: now)" example:"2026-11-21T19:00:00Z"`
 }
 
 // Flag returns a flag with what each environment serves for it.
@@ -101,7 +107,11 @@ func (s *Service) Flag(ctx context.Context, in FlagKey) (out FlagView, err error
 	if err := p.may(in.Key); err != nil {
 		return out, err
 	}
-	err = s.db.View(ctx, func(tx *store.Tx) error {
+	err = s.db.View(ctx, func(tx *store.Tx) (err error) {
+		if in.At != nil {
+			out, err = flagAt(tx, in.Key, in.At.Time)
+			return err
+		}
 		f, err := tx.Flag(in.Key)
 		if err != nil {
 			return err

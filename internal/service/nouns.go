@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"slices"
 
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/store"
@@ -221,13 +222,15 @@ func (s *Service) ListTeams(ctx context.Context, _ None) (out Teams, err error) 
 type PutEnvironment struct {
 	Key       string `json:"key" example:"staging"`
 	Protected bool   `json:"protected,omitempty" doc:"whether approvals apply"`
-	Reason    string `json:"reason" doc:"why it is made or changed"`
+	// SampleAttributes, if it is nil, stays as it is.
+	SampleAttributes []string `json:"sampleAttributes,omitempty" nullable:"false" doc:"attributes of contexts that programs tell, so that the effect of changes can be previewed; if it is left out it stays, an empty list is none" example:"[\"country\",\"plan\"]"`
+	Reason           string   `json:"reason" doc:"why it is made or changed"`
 }
 
 // CreateEnvironment makes an environment, in which every flag serves its safe
 // variant, disabled.
 func (s *Service) CreateEnvironment(ctx context.Context, in PutEnvironment) (flyball.Environment, error) {
-	env := flyball.Environment{Key: in.Key, Protected: in.Protected}
+	env := flyball.Environment{Key: in.Key, Protected: in.Protected, SampleAttributes: in.SampleAttributes}
 	if err := env.Validate(); err != nil {
 		return env, err
 	}
@@ -265,7 +268,9 @@ func (s *Service) CreateEnvironment(ctx context.Context, in PutEnvironment) (fly
 	return s.Environment(ctx, KeyOf{Key: in.Key})
 }
 
-// UpdateEnvironment says whether an environment is protected.
+// UpdateEnvironment says whether an environment is protected, and which
+// attributes of contexts are sampled there. What was sampled of an attribute that
+// is no longer listed is forgotten at once, with the whole sample.
 func (s *Service) UpdateEnvironment(ctx context.Context, in PutEnvironment) (flyball.Environment, error) {
 	_, err := s.change(ctx, changeOf{
 		access: Admin, action: "environment.update", subject: in.Key, reason: in.Reason,
@@ -276,8 +281,22 @@ func (s *Service) UpdateEnvironment(ctx context.Context, in PutEnvironment) (fly
 			}
 			env := old
 			env.Protected = in.Protected
+			if in.SampleAttributes != nil {
+				env.SampleAttributes = append([]string(nil), in.SampleAttributes...)
+			}
+			if err := env.Validate(); err != nil {
+				return err
+			}
 			if changed, err := e.record("environment", env.Key, "", old, env); err != nil || !changed {
 				return err
+			}
+			for _, name := range old.SampleAttributes {
+				if !slices.Contains(env.SampleAttributes, name) {
+					if err := e.tx.ForgetSample(env.Key); err != nil {
+						return err
+					}
+					break
+				}
 			}
 			return e.tx.UpdateEnvironment(env)
 		},

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"path"
+	"time"
 
 	"github.com/flyballdev/flyball"
 )
@@ -13,8 +14,18 @@ type Principal struct {
 	Kind        flyball.TokenKind
 	Environment string   // sdk and client tokens: the one that they open
 	Flags       []string // globs of the flags that it may touch; all if empty
-	Class       string   // of an sdk or client token: those of one class see the same of an environment
-	Request     string   // the id of the request
+	// Rights are sets of grants, each of which must allow what is done: those of
+	// the token, and those of the person who acts with it or behind it.
+	Rights []flyball.Grants
+	// Envelope bounds an agent, whatever its person may; an agent without one may
+	// change nothing.
+	Envelope *flyball.Envelope
+	Class    string // of an sdk or client token: those of one class see the same of an environment
+	Request  string // the id of the request
+	// Session says that a person signed in by a browser, and SteppedUp when they
+	// last proved who they are.
+	Session   bool
+	SteppedUp time.Time
 }
 
 // An Access is what a capability needs of whoever uses it. Every row of the
@@ -23,11 +34,12 @@ type Access string
 
 // The accesses.
 const (
-	Read  Access = "read"  // see flags, rollouts, evidence and the audit log
-	Write Access = "write" // change what users get
-	Admin Access = "admin" // environments, teams and tokens
-	SDK   Access = "sdk"   // rulesets and telemetry of one environment
-	OFREP Access = "ofrep" // evaluation in one environment
+	Read    Access = "read"    // see flags, rollouts, evidence and the audit log
+	Write   Access = "write"   // change what users get
+	Approve Access = "approve" // consent to what others propose; for people
+	Admin   Access = "admin"   // environments, teams, tokens and policy
+	SDK     Access = "sdk"     // rulesets and telemetry of one environment
+	OFREP   Access = "ofrep"   // evaluation in one environment
 )
 
 type principalKey struct{}
@@ -68,8 +80,12 @@ func Allow(p *Principal, access Access) error {
 		if p.Kind == flyball.TokenAPI || p.Kind == flyball.TokenAgent {
 			return nil
 		}
+	case Approve:
+		if p.Kind == flyball.TokenAPI && p.ID.Kind() == "user" {
+			return nil
+		}
 	case Admin:
-		if p.Kind == flyball.TokenAPI && len(p.Flags) == 0 {
+		if p.Kind == flyball.TokenAPI && len(p.Flags) == 0 && (p.runs() || p.automatic()) {
 			return nil
 		}
 	}
@@ -82,8 +98,10 @@ func kindsFor(access Access) string {
 		return "an sdk token of the environment"
 	case OFREP:
 		return "an sdk or client token of the environment"
+	case Approve:
+		return "an api token of a person"
 	case Admin:
-		return "an api token that is not limited to some flags"
+		return "an api token, not limited to some flags, of somebody who runs the installation"
 	}
 	return "an api or agent token"
 }

@@ -151,7 +151,11 @@ func (s *Service) publish(e *encoded) {
 
 // Refresh publishes what other nodes have committed.
 func (s *Service) Refresh(ctx context.Context) error {
-	return s.db.View(ctx, func(tx *store.Tx) error {
+	var newest int64
+	err := s.db.View(ctx, func(tx *store.Tx) (err error) {
+		if newest, err = tx.LastAudit(); err != nil {
+			return err
+		}
 		environments, err := tx.Environments()
 		if err != nil {
 			return err
@@ -185,6 +189,10 @@ func (s *Service) Refresh(ctx context.Context) error {
 		}
 		return nil
 	})
+	if err == nil {
+		s.heard.of(newest)
+	}
+	return err
 }
 
 // Follow publishes what other nodes commit, until ctx ends: at each wake-up of

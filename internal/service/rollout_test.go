@@ -133,7 +133,7 @@ func TestAnApprovalGateHoldsUntilAnAdminPassesIt(t *testing.T) {
 		Steps: []flyball.Step{{PPM: 100_000, Gates: []flyball.Gate{{Approval: 1}}}, {PPM: flyball.PPM}},
 	}}))
 	as := func(id flyball.ActorID, kind flyball.TokenKind, flags ...string) context.Context {
-		return WithPrincipal(t.Context(), Principal{Actor: flyball.Actor{ID: id}, Kind: kind, Flags: flags})
+		return WithPrincipal(t.Context(), Principal{Actor: flyball.Actor{ID: id}, Kind: kind, Flags: flags, Rights: rightsIn(flags)})
 	}
 	ready := func() rollout.Decision {
 		r := must[RolloutView](t)(s.Rollout(ctx, RolloutID{ID: r.ID}))
@@ -245,4 +245,12 @@ func race(t *testing.T, s *Service, ctx context.Context, r RolloutView) int {
 	close(start)
 	both.Wait()
 	return int(steps.Load())
+}
+
+// rightsIn are those of somebody whose token is not limited to some flags.
+func rightsIn(flags []string) []flyball.Grants {
+	if len(flags) > 0 {
+		return []flyball.Grants{{{Role: flyball.RoleEditor}}}
+	}
+	return []flyball.Grants{flyball.Installation}
 }

@@ -36,7 +36,7 @@ func (s *Service) StartRollout(ctx context.Context, in StartRollout) (RolloutVie
 		access: Write, action: "rollout.start", subject: plan.Flag, flag: plan.Flag, reason: in.Reason,
 		apply: func(e *edit) error { return e.startRollout(r) },
 	})
-	if err != nil {
+	if err != nil || mannerOf(ctx).Plans() {
 		return RolloutView{}, err
 	}
 	return s.Rollout(ctx, RolloutID{ID: r.ID})
@@ -319,8 +319,12 @@ func (s *Service) PassGate(ctx context.Context, in PassGate) (RolloutView, error
 		case g.Approval > 0 && (by.Kind() != "user" || by == r.StartedBy):
 			return flyball.Errorf(flyball.Forbidden, "this gate is opened by a person other than %s, and you are %s", r.StartedBy, by)
 		case g.Approval > 0:
-			if err := Allow(&e.principal, Admin); err != nil {
+			owner, err := e.owner(r.Flag)
+			if err != nil {
 				return err
+			}
+			if !e.principal.allows(flyball.RoleApprover, r.Environment, owner) {
+				return flyball.Errorf(flyball.Forbidden, "this gate is opened by an approver for team %s in %s, and %s is none", owner, r.Environment, by)
 			}
 		}
 		given := slices.ContainsFunc(r.Passed, func(p flyball.GatePass) bool {
@@ -398,6 +402,7 @@ func (e *edit) place(c *flyball.FlagConfig, r *flyball.Rollout) error {
 		r.EndedAt = &flyball.Time{Time: e.at}
 	}
 	if r.State != flyball.RolloutCompleted {
+		dropOwnRule(c, r.Where)
 		return nil
 	}
 	end := flyball.Serve{Variant: r.Treatment}
@@ -505,9 +510,11 @@ func (s *Service) Situation(ctx context.Context, id string) (out rollout.Situati
 			out.Metrics[key] = m.Metric
 		}
 		head, err := s.Published(r.Environment)
-		if err == nil {
-			out.Fleet.Head = head.ID()
+		if err != nil {
+			return err
 		}
+		out.Fleet.Head = head.ID()
+		out.Frozen, err = frozenIn(tx, r.Environment, now())
 		return err
 	})
 	return out, err

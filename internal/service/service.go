@@ -28,12 +28,19 @@ type Service struct {
 	tell      func(ctx context.Context, webhook string, e flyball.AuditEntry) (status int, err error)
 	forecast  Forecast
 
+	sample func(ctx context.Context, environment string) (Sample, error)
+
 	mu        sync.Mutex // guards heads; publishing only
 	heads     map[string]*Published
 	published chan struct{} // closed and replaced when an environment first appears
 	news      bell          // rings when rollouts, or their evidence, may have changed
+	heard     hearing
 	tokens    tokenCache
+	passwords *hasher
+	tries     *tries
 	ticketKey string
+	proving   chan struct{} // held by a proof of the audit log
+	watchman  watchman
 }
 
 // Options are what a Service needs beside its database.
@@ -48,6 +55,8 @@ type Options struct {
 	Evidence func(ctx context.Context, rollout string) (flyball.Evidence, bool, error)
 	// Fleet tells how far an environment's instances have come; nil sees none.
 	Fleet func(ctx context.Context, environment string, head flyball.RulesetID) (flyball.Fleet, error)
+	// Sample tells what is known of an environment's users; nil knows nothing.
+	Sample func(ctx context.Context, environment string) (Sample, error)
 	// Seal keeps the secrets of webhooks; without one none can be made.
 	Seal *store.Seal
 	// Tell tells a webhook something at once, past its queue, and returns the
@@ -66,8 +75,10 @@ type Forecast func(ctx context.Context, plan flyball.RolloutPlan, metrics []flyb
 func New(ctx context.Context, db *store.DB, opts Options) (*Service, error) {
 	s := &Service{
 		db: db, log: opts.Log, judgeable: opts.Judgeable, changed: opts.Changed, evidence: opts.Evidence, fleet: opts.Fleet, forecast: opts.Forecast,
-		seal: opts.Seal, tell: opts.Tell,
+		sample: opts.Sample, seal: opts.Seal, tell: opts.Tell,
 		heads: map[string]*Published{}, published: make(chan struct{}), tokens: newTokenCache(),
+		passwords: newHasher(), tries: newTries(),
+		proving: make(chan struct{}, 1),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -30,7 +30,7 @@ func house(t *testing.T) (*Service, context.Context) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ann := Principal{Actor: flyball.Actor{ID: "user:ann"}, Kind: flyball.TokenAPI, Request: "req-1"}
+	ann := Principal{Actor: flyball.Actor{ID: "user:ann"}, Kind: flyball.TokenAPI, Request: "req-1", Rights: []flyball.Grants{flyball.Installation}}
 	return s, WithPrincipal(t.Context(), ann)
 }
 

@@ -7,10 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"sync"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/store"
@@ -30,19 +27,10 @@ type CreateToken struct {
 	Flags       []string          `json:"flags,omitempty" doc:"globs of the flags that it opens; all if empty" example:"payments.*"`
 	Actor       flyball.ActorID   `json:"actor,omitempty" doc:"who acts with it, such as user:ann or service:ci"`
 	OnBehalfOf  flyball.ActorID   `json:"onBehalfOf,omitempty" doc:"the person behind an agent"`
-	ExpiresAt   *flyball.Time     `json:"expiresAt,omitempty" doc:"from when on it opens nothing; never if empty" example:"2027-02-01"`
+	Grants      flyball.Grants    `json:"grants,omitempty" doc:"what it may do at most (api tokens; default: everything that its actor may)"`
+	Envelope    *flyball.Envelope `json:"envelope,omitempty" doc:"what it may do at most (agent tokens)"`
+	ExpiresAt   *flyball.Time     `json:"expiresAt,omitempty" doc:"from when on it opens nothing; never if empty, and after 24 hours for an agent's" example:"2027-02-01"`
 	Reason      string            `json:"reason" doc:"why it is made"`
-}
-
-// sound bounds who may act: an actor stands in each audit entry, and in an index
-// over them. (As a regular expression, this would take 3 MB.)
-func sound(id flyball.ActorID) bool {
-	kind, name, _ := strings.Cut(string(id), ":")
-	n := utf8.RuneCountInString(name)
-	return kind != "" && strings.Trim(kind, "abcdefghijklmnopqrstuvwxyz") == "" && n >= 1 && n <= 128 &&
-		utf8.ValidString(name) && !strings.ContainsFunc(name, func(r rune) bool {
-		return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !strings.ContainsRune("._@+-", r)
-	})
 }
 
 func (in CreateToken) validate() error {
@@ -64,9 +52,18 @@ func (in CreateToken) validate() error {
 		add("actor", "an api token acts as user:NAME or service:NAME")
 	}
 	for field, id := range map[string]flyball.ActorID{"actor": in.Actor, "onBehalfOf": in.OnBehalfOf} {
-		if id != "" && !sound(id) {
+		if id != "" && !id.Valid() {
 			add(field, "is a kind and a name of at most 128 letters, digits and . _ @ + -, such as user:ann")
 		}
+	}
+	if len(in.Grants) > 0 && in.Kind != flyball.TokenAPI {
+		add("grants", "api tokens alone have grants: an sdk or client token opens one environment, an agent has an envelope")
+	}
+	if err := in.Grants.Validate(); err != nil {
+		errs = append(errs, err)
+	}
+	if err := in.validateEnvelope(); err != nil {
+		errs = append(errs, err)
 	}
 	if len(in.Flags) > 100 {
 		add("flags", "%d globs, at most 100", len(in.Flags))
@@ -84,21 +81,29 @@ func (in CreateToken) validate() error {
 
 // CreateToken makes a token and tells its secret, once.
 func (s *Service) CreateToken(ctx context.Context, in CreateToken) (NewToken, error) {
-	if in.Actor == "" && in.Kind == flyball.TokenAPI {
-		in.Actor = flyball.ActorID("service:" + strings.ReplaceAll(strings.ToLower(in.Name), " ", "-"))
+	if kind := map[flyball.TokenKind]string{flyball.TokenAPI: "service:", flyball.TokenAgent: "agent:"}[in.Kind]; in.Actor == "" && kind != "" {
+		in.Actor = flyball.ActorID(kind + strings.ReplaceAll(strings.ToLower(in.Name), " ", "-"))
 	}
 	if err := in.validate(); err != nil {
 		return NewToken{}, err
 	}
+	in = in.expiring(now())
 	token, secret := mint(in)
 	_, err := s.change(ctx, changeOf{
 		access: Admin, action: "token.create", subject: token.ID, reason: in.Reason,
 		apply: func(e *edit) error {
+			if err := e.agentToken(in); err != nil {
+				return err
+			}
 			if in.Environment != "" {
 				if _, err := e.tx.Environment(in.Environment); err != nil {
 					return err
 				}
 			}
+			if err := e.placesExist(in.Grants); err != nil {
+				return err
+			}
+			token.CreatedBy = e.principal.ID
 			return e.insertToken(token, hash(secret))
 		},
 	})
@@ -111,7 +116,7 @@ func (s *Service) CreateToken(ctx context.Context, in CreateToken) (NewToken, er
 func mint(in CreateToken) (flyball.Token, string) {
 	t := flyball.Token{
 		ID: newID(6), Kind: in.Kind, Name: in.Name, Actor: in.Actor, OnBehalfOf: in.OnBehalfOf,
-		Environment: in.Environment, Flags: in.Flags, CreatedAt: now(), ExpiresAt: in.ExpiresAt,
+		Environment: in.Environment, Flags: in.Flags, Grants: in.Grants, Envelope: in.Envelope, CreatedAt: now(), ExpiresAt: in.ExpiresAt,
 	}
 	return t, "fb_" + string(t.Kind) + "_" + t.ID + "_" + newID(32)
 }
@@ -226,97 +231,12 @@ func (s *Service) Authenticate(ctx context.Context, secret string) (*Principal, 
 	if subtle.ConstantTimeCompare(known.hash, sum[:]) != 1 || !known.live() {
 		return nil, badToken()
 	}
+	s.tokens.use(known)
 	return &known.principal, nil
 }
 
 func badToken() error {
 	return flyball.Errorf(flyball.Unauthenticated, "the token is unknown, expired or revoked")
-}
-
-// knownToken is a token and the hash of its secret, as last read.
-type knownToken struct {
-	token     flyball.Token
-	hash      []byte
-	read      time.Time
-	principal Principal
-}
-
-func principalFor(t flyball.Token) Principal {
-	return Principal{
-		Actor: flyball.Actor{ID: t.Actor, OnBehalfOf: t.OnBehalfOf, Token: t.ID},
-		Kind:  t.Kind, Environment: t.Environment, Flags: t.Flags, Class: string(t.Kind) + " " + strings.Join(t.Flags, " "),
-	}
-}
-
-// live reads the clock only for a token that ends at a time.
-func (k *knownToken) live() bool {
-	return (k.token.RevokedAt == nil || time.Now().Before(k.token.RevokedAt.Time)) &&
-		(k.token.ExpiresAt == nil || time.Now().Before(k.token.ExpiresAt.Time))
-}
-
-// TokenGood says whether a token, named by its id, still opens anything. Its
-// error is Unauthenticated if not.
-func (s *Service) TokenGood(ctx context.Context, id string) error {
-	known, err := s.tokens.find(ctx, id, s.db)
-	if flyball.CodeOf(err) == flyball.NotFound || err == nil && !known.live() {
-		return flyball.Errorf(flyball.Unauthenticated, "the token is expired or revoked")
-	}
-	return err
-}
-
-// A tokenCache spares a database read for each request. What another node
-// revokes is honoured within tokenFresh.
-type tokenCache struct {
-	mu   *sync.Mutex
-	byID map[string]*knownToken
-}
-
-const (
-	tokenFresh  = 2 * time.Second
-	maxCached   = 10_000
-	maxTokenAge = 24 * time.Hour // how long a cached token opens doors while the database is down
-)
-
-func newTokenCache() tokenCache {
-	return tokenCache{mu: new(sync.Mutex), byID: map[string]*knownToken{}}
-}
-
-func (c tokenCache) find(ctx context.Context, id string, db *store.DB) (*knownToken, error) {
-	c.mu.Lock()
-	known := c.byID[id]
-	c.mu.Unlock()
-	if known != nil && time.Since(known.read) < tokenFresh {
-		return known, nil
-	}
-	return c.readAgain(ctx, strings.Clone(id), known, db)
-}
-
-func (c tokenCache) readAgain(ctx context.Context, id string, known *knownToken, db *store.DB) (*knownToken, error) {
-	fresh := &knownToken{read: time.Now()}
-	err := db.View(ctx, func(tx *store.Tx) (err error) {
-		fresh.token, fresh.hash, err = tx.TokenByID(id)
-		return err
-	})
-	if err != nil {
-		if known != nil && flyball.CodeOf(err) != flyball.NotFound && time.Since(known.read) < maxTokenAge {
-			return known, nil // reads go on while the database is down
-		}
-		return nil, err
-	}
-	fresh.principal = principalFor(fresh.token)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.byID) >= maxCached {
-		clear(c.byID)
-	}
-	c.byID[id] = fresh
-	return fresh, nil
-}
-
-func (c tokenCache) forget(id string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.byID, id)
 }
 
 // sortedGlobs returns globs in a canonical order, so that equal sets share one

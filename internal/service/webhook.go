@@ -290,7 +290,7 @@ func (s *Service) TestWebhook(ctx context.Context, in WebhookIn) (WebhookTested,
 		},
 	})
 	switch {
-	case err != nil:
+	case err != nil || mannerOf(ctx).Plans():
 		return WebhookTested{}, err
 	case s.tell == nil:
 		return WebhookTested{}, flyball.Errorf(flyball.Unavailable, "this server tells webhooks nothing")

@@ -1,48 +1,162 @@
 package store
 
 import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/flyballdev/flyball"
+	"github.com/flyballdev/flyball/internal/chain"
 )
 
 // AppendAudit adds an entry to the audit log, for ever: the database itself
 // refuses to change or delete it. It sets e.Seq, which rises by one without
-// gaps, and cuts e.At to the microsecond, in UTC. A version of an environment
-// has exactly one entry; a second is a conflict.
+// gaps, cuts e.At to the microsecond, in UTC, and sets the hashes that chain
+// the entry to the one before. A version of an environment has exactly one
+// entry; a second is a conflict.
 func (tx *Tx) AppendAudit(e *flyball.AuditEntry) error {
+	if e.Version > 0 {
+		var seq int64
+		taken, err := tx.one(`SELECT seq FROM audit WHERE environment = $1 AND version = $2 AND version > 0`, []any{e.Environment, e.Version}, &seq)
+		if err != nil {
+			return fmt.Errorf("append to the audit log: %w", err)
+		}
+		if taken {
+			return flyball.Errorf(flyball.Conflict, "version %d of %q has an audit entry already", e.Version, e.Environment)
+		}
+	}
 	before, err := tx.counter("audit", 1)
 	if err != nil {
 		return err
 	}
 	e.Seq, e.At = before+1, e.At.UTC().Truncate(time.Microsecond)
-	body, err := encode(e)
+	if e.Prev, err = tx.auditHash(before); err != nil {
+		return fmt.Errorf("append to the audit log: %w", err)
+	}
+	body, err := sealed(e)
 	if err != nil {
 		return fmt.Errorf("append to the audit log: %w", err)
 	}
-	n, err := tx.exec(`INSERT INTO audit (seq, at, environment, version, actor, subject, body)
-		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
-		e.Seq, micros(e.At), e.Environment, e.Version, e.Actor.ID, e.Subject, body)
-	switch {
-	case err != nil:
-		return fmt.Errorf("append to the audit log: %w", err)
-	case n == 1:
-		return nil
+	_, err = tx.exec(`INSERT INTO audit (seq, at, environment, version, actor, subject, body, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		e.Seq, micros(e.At), e.Environment, e.Version, e.Actor.ID, e.Subject, body, e.Hash)
+	if err == nil {
+		err = tx.indexEdits(*e)
 	}
-	if _, err := tx.counter("audit", -1); err != nil {
+	if err != nil {
+		return fmt.Errorf("append to the audit log: %w", err)
+	}
+	return nil
+}
+
+// sealed returns the body of an entry, and sets the entry's hash over it.
+func sealed(e *flyball.AuditEntry) (body string, err error) {
+	e.Hash = ""
+	if body, err = encode(e); err == nil {
+		e.Hash = chain.Sum([]byte(body))
+	}
+	return body, err
+}
+
+// noHash stands for the hash of an entry that is not there any more. Nothing has
+// it, so that the gap is found; what happens meanwhile, a kill perhaps, must not
+// wait for that.
+const noHash = "lost"
+
+// auditHash returns the hash of an entry, and the genesis before the first.
+func (tx *Tx) auditHash(seq int64) (hash string, err error) {
+	if seq == 0 {
+		installation, err := tx.Installation()
+		return chain.Genesis(installation), err
+	}
+	found, err := tx.one(`SELECT hash FROM audit WHERE seq = $1`, []any{seq}, &hash)
+	if err == nil && !found {
+		hash = noHash
+	}
+	return hash, err
+}
+
+// indexEdits notes where nouns were edited.
+func (tx *Tx) indexEdits(e flyball.AuditEntry) error {
+	return inRuns(e.Edits, func(run []flyball.Edit) error {
+		args := make([]any, 0, 4*len(run))
+		for _, edit := range run {
+			args = append(args, edit.Noun, edit.Environment, edit.Key, e.Seq)
+		}
+		_, err := tx.exec(`INSERT INTO audit_edit (noun, environment, key, seq) VALUES `+placeholders(len(run), 4)+` ON CONFLICT DO NOTHING`, args...)
+		return err
+	})
+}
+
+const installationSetting = "installation"
+
+// Installation returns the id of the installation, to which its audit log
+// belongs.
+func (tx *Tx) Installation() (string, error) {
+	id, found, err := tx.Setting(installationSetting)
+	if err == nil && !found {
+		err = errors.New("the installation has lost its id")
+	}
+	return id, err
+}
+
+// chainAudit names the installation, and chains the entries that were written
+// before there was a chain. It is a part of a migration.
+func chainAudit(tx *Tx) error {
+	id := make([]byte, 16)
+	rand.Read(id)
+	if err := tx.PutSetting(installationSetting, hex.EncodeToString(id)); err != nil {
 		return err
 	}
-	e.Seq = 0
-	return flyball.Errorf(flyball.Conflict, "version %d of %q has an audit entry already", e.Version, e.Environment)
+	prev, err := tx.auditHash(0)
+	if err != nil {
+		return err
+	}
+	for seq := int64(0); ; {
+		var body []byte
+		found, err := tx.one(`SELECT seq, body FROM audit WHERE seq > $1 ORDER BY seq LIMIT 1`, []any{seq}, &seq, &body)
+		if err != nil || !found {
+			return err
+		}
+		var e flyball.AuditEntry
+		if err := json.Unmarshal(body, &e); err != nil {
+			return fmt.Errorf("entry %d of the audit log: %w", seq, err)
+		}
+		e.Prev = prev
+		text, err := sealed(&e)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.exec(`UPDATE audit SET body = $1, hash = $2 WHERE seq = $3`, text, e.Hash, seq); err != nil {
+			return err
+		}
+		if err := tx.indexEdits(e); err != nil {
+			return err
+		}
+		prev = e.Hash
+	}
+}
+
+// scanEntry reads the body and the hash of an entry.
+func scanEntry(scan func(...any) error) (e flyball.AuditEntry, err error) {
+	var body []byte
+	var hash string
+	if err := scan(&body, &hash); err != nil {
+		return e, err
+	}
+	err = json.Unmarshal(body, &e)
+	e.Hash = hash
+	return e, err
 }
 
 // Versions returns the entries of an environment's versions after one, in their
 // order.
 func (tx *Tx) Versions(environment string, after int64) ([]flyball.AuditEntry, error) {
-	all, err := list(tx, scanBody[flyball.AuditEntry],
-		`SELECT body FROM audit WHERE environment = $1 AND version > 0 AND version > $2 ORDER BY version`, environment, after)
+	all, err := list(tx, scanEntry,
+		`SELECT body, hash FROM audit WHERE environment = $1 AND version > 0 AND version > $2 ORDER BY version`, environment, after)
 	if err != nil {
 		return nil, fmt.Errorf("read the versions of %q: %w", environment, err)
 	}
@@ -55,9 +169,10 @@ type AuditFilter struct {
 	Environment string
 	Subject     string
 	Actor       flyball.ActorID
-	AfterSeq    int64 // only later entries
-	BeforeSeq   int64 // only earlier entries, if not 0
-	Limit       int   // at most so many; DefaultAuditLimit if 0
+	AfterSeq    int64     // only later entries
+	BeforeSeq   int64     // only earlier entries, if not 0
+	From, To    time.Time // only entries of this time on, and before that, if not zero
+	Limit       int       // at most so many; DefaultAuditLimit if 0
 	OldestFirst bool
 }
 
@@ -71,6 +186,12 @@ func (tx *Tx) Audit(which AuditFilter) ([]flyball.AuditEntry, error) {
 	f.and(`seq > $`, which.AfterSeq)
 	if which.BeforeSeq != 0 {
 		f.and(`seq < $`, which.BeforeSeq)
+	}
+	if !which.From.IsZero() {
+		f.and(`at >= $`, micros(which.From))
+	}
+	if !which.To.IsZero() {
+		f.and(`at < $`, micros(which.To))
 	}
 	if which.Environment != "" {
 		f.and(`environment = $`, which.Environment)
@@ -89,8 +210,8 @@ func (tx *Tx) Audit(which AuditFilter) ([]flyball.AuditEntry, error) {
 	if limit <= 0 {
 		limit = DefaultAuditLimit
 	}
-	all, err := list(tx, scanBody[flyball.AuditEntry],
-		`SELECT body FROM audit`+f.String()+order+` LIMIT `+strconv.Itoa(limit), f.args...)
+	all, err := list(tx, scanEntry,
+		`SELECT body, hash FROM audit`+f.String()+order+` LIMIT `+strconv.Itoa(limit), f.args...)
 	if err != nil {
 		return nil, fmt.Errorf("read the audit log: %w", err)
 	}

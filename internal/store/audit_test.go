@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,14 +78,16 @@ func TestTheAuditLogRefusesToForget(t *testing.T) {
 		update(t, db, func(tx *Tx) error { _, _, _, err := change(tx, "a.flag", "because"); return err })
 		attacks := []string{`UPDATE audit SET body = '{}'`, `UPDATE audit SET actor = 'user:eve' WHERE seq = 1`, `DELETE FROM audit`}
 		if db.Kind() == "postgres" {
-			attacks = append(attacks, `TRUNCATE audit`,
+			attacks = append(attacks, `TRUNCATE audit CASCADE`, `SET session_replication_role = replica; DELETE FROM audit`,
 				`INSERT INTO audit SELECT * FROM audit ON CONFLICT (seq) DO UPDATE SET body = '{}'`)
 		} else {
-			attacks = append(attacks, `REPLACE INTO audit SELECT seq, at, environment, version, actor, subject, '{}' FROM audit`)
+			attacks = append(attacks, `REPLACE INTO audit SELECT seq, at, environment, version, actor, subject, '{}', '' FROM audit`,
+				`REPLACE INTO audit SELECT seq + 1, at, environment, version, actor, subject, '{}', '' FROM audit`,
+				`UPDATE OR REPLACE audit SET seq = 9`)
 		}
 		for _, attack := range attacks {
-			if err := db.Update(t.Context(), func(tx *Tx) error { _, err := tx.exec(attack); return err }); err == nil {
-				t.Errorf("%s: was allowed", attack)
+			if err := db.Update(t.Context(), func(tx *Tx) error { _, err := tx.exec(attack); return err }); err == nil || !strings.Contains(err.Error(), "append-only") {
+				t.Errorf("%s: was allowed, or refused for another reason: %v", attack, err)
 			}
 		}
 		wantWhole(t, db, 1)

@@ -7,10 +7,16 @@ import (
 	"github.com/flyballdev/flyball"
 )
 
-const environmentColumns = `SELECT key, protected, version FROM environment`
+const environmentColumns = `SELECT key, protected, version, sample_attributes FROM environment`
 
 func scanEnvironment(scan func(...any) error) (e flyball.Environment, err error) {
-	err = scan(&e.Key, &e.Protected, &e.Version)
+	var sampled string
+	if err := scan(&e.Key, &e.Protected, &e.Version, &sampled); err != nil {
+		return e, err
+	}
+	if err = json.Unmarshal([]byte(sampled), &e.SampleAttributes); len(e.SampleAttributes) == 0 {
+		e.SampleAttributes = nil
+	}
 	return e, err
 }
 
@@ -25,14 +31,14 @@ func (tx *Tx) Environments() ([]flyball.Environment, error) {
 
 // Environment returns one environment, with the version in force.
 func (tx *Tx) Environment(key string) (e flyball.Environment, err error) {
-	found, err := tx.one(environmentColumns+` WHERE key = $1`, []any{key}, &e.Key, &e.Protected, &e.Version)
+	all, err := list(tx, scanEnvironment, environmentColumns+` WHERE key = $1`, key)
 	switch {
 	case err != nil:
 		return e, fmt.Errorf("read environment %q: %w", key, err)
-	case !found:
+	case len(all) == 0:
 		return e, notFound("environment", key)
 	}
-	return e, nil
+	return all[0], nil
 }
 
 // Head returns the epoch and version of the ruleset that an environment serves.
@@ -51,8 +57,12 @@ func (tx *Tx) Head(environment string) (id flyball.RulesetID, err error) {
 // InsertEnvironment adds an environment, at the version it has (0 for a new
 // one).
 func (tx *Tx) InsertEnvironment(e flyball.Environment) error {
-	n, err := tx.exec(`INSERT INTO environment (key, protected, version) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
-		e.Key, e.Protected, e.Version)
+	sampled, err := encode(append([]string{}, e.SampleAttributes...))
+	if err != nil {
+		return err
+	}
+	n, err := tx.exec(`INSERT INTO environment (key, protected, version, sample_attributes) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+		e.Key, e.Protected, e.Version, sampled)
 	switch {
 	case err != nil:
 		return fmt.Errorf("insert environment %q: %w", e.Key, err)
@@ -62,10 +72,14 @@ func (tx *Tx) InsertEnvironment(e flyball.Environment) error {
 	return nil
 }
 
-// UpdateEnvironment changes whether an environment is protected. Its version
-// is raised by [Tx.NextVersion] alone.
+// UpdateEnvironment changes whether an environment is protected, and what is
+// sampled there. Its version is raised by [Tx.NextVersion] alone.
 func (tx *Tx) UpdateEnvironment(e flyball.Environment) error {
-	n, err := tx.exec(`UPDATE environment SET protected = $1 WHERE key = $2`, e.Protected, e.Key)
+	sampled, err := encode(append([]string{}, e.SampleAttributes...))
+	if err != nil {
+		return err
+	}
+	n, err := tx.exec(`UPDATE environment SET protected = $1, sample_attributes = $2 WHERE key = $3`, e.Protected, sampled, e.Key)
 	switch {
 	case err != nil:
 		return fmt.Errorf("update environment %q: %w", e.Key, err)

@@ -14,7 +14,8 @@ import (
 
 // A migration is a file NNNN_what.sql, in which {{serial}}, {{key}} and
 // {{blob}} stand for the dialect's words, or one file for each dialect,
-// NNNN_what.DIALECT.sql. Migrations go forward only, and leave room for a
+// NNNN_what.DIALECT.sql. The line "-- chain" in one stands for [chainAudit].
+// Migrations go forward only, and leave room for a
 // server that is one release older: add first, remove a release later.
 //
 //go:embed migrations/*.sql
@@ -69,8 +70,15 @@ func (d *dialect) migrations() (steps []*goose.Migration, err error) {
 		if err != nil {
 			return nil, err
 		}
+		before, after, chains := strings.Cut(d.words.Replace(string(text)), "\n-- chain\n")
 		run := func(ctx context.Context, tx *sql.Tx) error {
-			_, err := tx.ExecContext(ctx, d.words.Replace(string(text)))
+			if _, err := tx.ExecContext(ctx, before); err != nil || !chains {
+				return err
+			}
+			if err := chainAudit(&Tx{ctx: ctx, tx: tx, dialect: d}); err != nil {
+				return err
+			}
+			_, err := tx.ExecContext(ctx, after)
 			return err
 		}
 		steps = append(steps, goose.NewGoMigration(version, &goose.GoFunc{RunTx: run}, nil))

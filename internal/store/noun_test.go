@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -48,12 +49,12 @@ func TestEnvironmentsAndTeams(t *testing.T) {
 				t.Errorf("first version %d, want 1", version)
 			}
 			return errors.Join(err,
-				tx.UpdateEnvironment(flyball.Environment{Key: "production", Version: 99}),
+				tx.UpdateEnvironment(flyball.Environment{Key: "production", Version: 99, SampleAttributes: []string{"country"}}),
 				tx.PutTeam(flyball.Team{Key: "payments-team", Name: "Payments", Contact: "#pay"}))
 		})
 		view(t, db, func(tx *Tx) error {
 			e, err := tx.Environment("production")
-			if want := (flyball.Environment{Key: "production", Version: 1}); e != want {
+			if want := (flyball.Environment{Key: "production", Version: 1, SampleAttributes: []string{"country"}}); !reflect.DeepEqual(e, want) {
 				t.Errorf("got %+v, want %+v", e, want)
 			}
 			head, errHead := tx.Head("production")
@@ -326,6 +327,114 @@ func TestTokens(t *testing.T) {
 	})
 }
 
+func TestTheLastUseOfATokenIsKept(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		update(t, db, func(tx *Tx) error {
+			err := tx.InsertToken(flyball.Token{ID: "t1", Kind: flyball.TokenAPI, Name: "ann", Actor: "user:ann", CreatedAt: at}, []byte{1})
+			return errors.Join(err, tx.UsedTokens(map[string]time.Time{"t1": at.Add(time.Hour), "gone": at}), tx.UsedTokens(map[string]time.Time{"t1": at}))
+		})
+		view(t, db, func(tx *Tx) error {
+			all, err := tx.Tokens()
+			one, _, err2 := tx.TokenByID("t1")
+			if len(all) != 1 || all[0].LastUsed == nil || !all[0].LastUsed.Equal(at.Add(time.Hour)) || one.LastUsed == nil || !one.LastUsed.Equal(at.Add(time.Hour)) {
+				t.Errorf("they were used %v, %v", all, one)
+			}
+			return errors.Join(err, err2)
+		})
+	})
+}
+
+func TestAnAccountChangesOnlyFromTheRevisionThatWasRead(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		ann := UserRecord{Password: "$argon2id$x", User: flyball.User{
+			ID: "user:ann", Name: "Ann", Grants: flyball.Grants{{Role: flyball.RoleEditor, Team: "payments"}},
+			Issuer: "https://id.example", Subject: "1", CreatedAt: flyball.Time{Time: at},
+		}}
+		update(t, db, func(tx *Tx) error {
+			if has, err := tx.HasUsers(); has || err != nil {
+				t.Errorf("an empty database has users: %v, %v", has, err)
+			}
+			return tx.PutUser(ann)
+		})
+		refused(t, db, func(tx *Tx) error { return tx.PutUser(ann) }, flyball.Conflict) // it is there already
+		refused(t, db, func(tx *Tx) error {
+			return tx.PutUser(UserRecord{User: flyball.User{ID: "user:bob", Issuer: "https://id.example", Subject: "1"}})
+		}, flyball.Conflict)
+		update(t, db, func(tx *Tx) error {
+			got, err := tx.UserByIdentity("https://id.example", "1")
+			ann.Revision = 1
+			if diff := cmp.Diff(ann, got); diff != "" {
+				t.Error(diff)
+			}
+			got.Name = "Ann A"
+			bob := UserRecord{User: flyball.User{ID: "user:bob"}}
+			return errors.Join(err, tx.PutUser(got), tx.PutUser(bob), tx.SawUsers(map[flyball.ActorID]time.Time{"user:ann": at, "user:gone": at}))
+		})
+		refused(t, db, func(tx *Tx) error { return tx.PutUser(ann) }, flyball.Conflict) // of an old revision
+		view(t, db, func(tx *Tx) error {
+			all, err := tx.Users()
+			if len(all) != 2 || all[0].Name != "Ann A" || all[0].Revision != 2 || all[0].LastSeen == nil || !all[0].LastSeen.Equal(at) || all[1].LastSeen != nil {
+				t.Errorf("the users are %+v", all)
+			}
+			_, err2 := tx.UserByIdentity("", "") // bob is nobody to any provider
+			wantCode(t, err2, flyball.NotFound)
+			return err
+		})
+	})
+}
+
+// refused runs a change that the database is to refuse.
+func refused(t *testing.T, db *DB, f func(*Tx) error, code flyball.Code) {
+	t.Helper()
+	wantCode(t, db.Update(t.Context(), f), code)
+}
+
+func TestSessionsAndLinks(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		one := Session{ID: "s1", User: "user:ann", Created: at, Seen: at, ProvedAt: at.Add(time.Second)}
+		update(t, db, func(tx *Tx) error {
+			return errors.Join(tx.PutUser(UserRecord{User: flyball.User{ID: "user:ann"}}), tx.InsertSession(one, []byte{0, 255}),
+				tx.InsertSession(Session{ID: "s2", User: "user:ann", Created: at.Add(time.Hour), Seen: at.Add(time.Hour)}, []byte{1}),
+				tx.InsertLink("h1", "user:ann", at.Add(time.Hour)), tx.InsertLink("h2", "", at.Add(time.Hour)), tx.InsertLink("h3", "user:ann", at))
+		})
+		view(t, db, func(tx *Tx) error {
+			got, hash, err := tx.SessionByID("s1")
+			if diff := cmp.Diff(one, got); diff != "" || !slices.Equal(hash, []byte{0, 255}) {
+				t.Errorf("%s, hash %x", diff, hash)
+			}
+			two, _, err2 := tx.SessionByID("s2")
+			if !two.ProvedAt.IsZero() {
+				t.Errorf("it was proved at %v", two.ProvedAt)
+			}
+			return errors.Join(err, err2)
+		})
+		update(t, db, func(tx *Tx) error {
+			first, err := tx.UseLink("h1", at)
+			_, again := tx.UseLink("h1", at)
+			_, over := tx.UseLink("h3", at)
+			setup, err2 := tx.UseLink("h2", at)
+			wantCode(t, again, flyball.NotFound)
+			wantCode(t, over, flyball.NotFound)
+			if first != "user:ann" || setup != "" {
+				t.Errorf("the links were of %q and %q", first, setup)
+			}
+			return errors.Join(err, err2, tx.SawSessions(map[string]time.Time{"s1": at.Add(2 * time.Hour)}, at.Add(time.Minute), at))
+		})
+		view(t, db, func(tx *Tx) error {
+			_, _, gone := tx.SessionByID("s1") // it began too long ago, however lately it was used
+			wantCode(t, gone, flyball.NotFound)
+			_, _, err := tx.SessionByID("s2")
+			return err
+		})
+		update(t, db, func(tx *Tx) error { return tx.DeleteSessionsOf("user:ann") })
+		view(t, db, func(tx *Tx) error {
+			_, _, gone := tx.SessionByID("s2")
+			wantCode(t, gone, flyball.NotFound)
+			return nil
+		})
+	})
+}
+
 func TestInstancesKeepTheLaterWord(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *DB) {
 		put := func(id string, version int64, seen time.Time) {
@@ -373,6 +482,62 @@ func TestSettings(t *testing.T) {
 				t.Errorf("got %q, want the last value", value)
 			}
 			return errors.Join(err, err2)
+		})
+	})
+}
+
+func TestAChangeRequestIsDecidedOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		first := flyball.ChangeRequest{ID: "c1", Operation: "enable_flag", Input: []byte(`{"key":"payments.limit"}`), CreatedAt: at, ExpiresAt: at.Add(time.Hour), State: flyball.RequestOpen}
+		first.Proposer.ID = "user:ann"
+		second, old, review := first, first, first
+		second.ID, second.CreatedAt = "c2", at.Add(time.Second)
+		old.ID, old.CreatedAt, old.ExpiresAt = "c0", at.Add(-2*time.Hour), at
+		review.ID, review.State, review.CreatedAt, review.ExpiresAt = "r", flyball.RequestReview, at.Add(-time.Hour), at
+		update(t, db, func(tx *Tx) error {
+			return errors.Join(tx.InsertChangeRequest(first), tx.InsertChangeRequest(second), tx.InsertChangeRequest(old), tx.InsertChangeRequest(review))
+		})
+		open := func(want int) {
+			t.Helper()
+			view(t, db, func(tx *Tx) error {
+				n, err := tx.CountOpen("user:ann", at)
+				if none, _ := tx.CountOpen("user:bob", at); n != want || none != 0 {
+					t.Errorf("%d are open, want %d; of somebody else %d", n, want, none)
+				}
+				return err
+			})
+		}
+		open(2)
+		var read RequestRecord
+		view(t, db, func(tx *Tx) (err error) { read, err = tx.ChangeRequest("c1"); return err })
+		if diff := cmp.Diff(first, read.ChangeRequest); diff != "" {
+			t.Error(diff)
+		}
+		decided := read
+		decided.State = flyball.RequestApplied
+		update(t, db, func(tx *Tx) error { return tx.UpdateChangeRequest(decided) })
+		open(1)
+		update(t, db, func(tx *Tx) error {
+			wantCode(t, tx.UpdateChangeRequest(read), flyball.Conflict)
+			_, err := tx.ChangeRequest("c3")
+			wantCode(t, err, flyball.NotFound)
+			return nil
+		})
+		view(t, db, func(tx *Tx) error {
+			for open, want := range map[bool][]string{true: {"r", "c2"}, false: {"r", "c2", "c1", "c0"}} {
+				all, err := tx.ChangeRequests(open, at, 10)
+				if err != nil {
+					return err
+				}
+				var ids []string
+				for _, r := range all {
+					ids = append(ids, r.ID)
+				}
+				if !slices.Equal(ids, want) {
+					t.Errorf("open only %v: %v, want %v", open, ids, want)
+				}
+			}
+			return nil
 		})
 	})
 }

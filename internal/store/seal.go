@@ -3,7 +3,10 @@ package store
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -26,6 +29,7 @@ type Seal struct {
 
 	mu   sync.Mutex
 	aead cipher.AEAD
+	hash []byte // the key of names
 }
 
 // KeyFile is the name of the file with the key.
@@ -40,21 +44,37 @@ func NewSeal(key, folder string) (*Seal, error) {
 	if key == "" {
 		return s, nil
 	}
-	var err error
-	s.aead, err = newAEAD(key)
-	return s, err
+	return s, s.use(key)
 }
 
-func newAEAD(text string) (cipher.AEAD, error) {
+// use takes a key into use.
+func (s *Seal) use(text string) error {
 	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
 	if err != nil || len(key) != keyBytes {
-		return nil, flyball.FieldErrorf("secretKey", "is not %d bytes in base64: make one with \"openssl rand -base64 %d\"", keyBytes, keyBytes)
+		return flyball.FieldErrorf("secretKey", "is not %d bytes in base64: make one with \"openssl rand -base64 %d\"", keyBytes, keyBytes)
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return cipher.NewGCMWithRandomNonce(block)
+	if s.hash, err = hkdf.Key(sha256.New, key, nil, "names", keyBytes); err != nil {
+		return err
+	}
+	s.aead, err = cipher.NewGCMWithRandomNonce(block)
+	return err
+}
+
+// Name returns a name for something secret, the same each time: nobody without
+// the key can tell what it names, or find the name of something they know.
+func (s *Seal) Name(secret, what string) ([sha256.Size]byte, error) {
+	if _, err := s.key(true); err != nil {
+		return [sha256.Size]byte{}, err
+	}
+	h := hmac.New(sha256.New, s.hash)
+	h.Write([]byte(what))
+	h.Write([]byte{0})
+	h.Write([]byte(secret))
+	return [sha256.Size]byte(h.Sum(nil)), nil
 }
 
 // Seal encrypts a secret. What names its place; it opens for the same one only.
@@ -100,7 +120,7 @@ func (s *Seal) key(make bool) (cipher.AEAD, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the key of secrets: %w", err)
 	}
-	if s.aead, err = newAEAD(string(text)); err != nil {
+	if err := s.use(string(text)); err != nil {
 		return nil, fmt.Errorf("%s: %w", s.path, err)
 	}
 	return s.aead, nil

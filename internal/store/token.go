@@ -29,9 +29,11 @@ func (tx *Tx) InsertToken(t flyball.Token, hash []byte) error {
 // or expired.
 func (tx *Tx) TokenByID(id string) (t flyball.Token, hash []byte, err error) {
 	var body []byte
-	found, err := tx.one(`SELECT body, hash FROM token WHERE id = $1`, []any{id}, &body, &hash)
+	var used int64
+	found, err := tx.one(`SELECT body, hash, last_used FROM token WHERE id = $1`, []any{id}, &body, &hash, &used)
 	if err == nil && found {
 		err = json.Unmarshal(body, &t)
+		t.LastUsed = moment(used)
 	}
 	switch {
 	case err != nil:
@@ -44,7 +46,16 @@ func (tx *Tx) TokenByID(id string) (t flyball.Token, hash []byte, err error) {
 
 // Tokens returns all tokens, the oldest first.
 func (tx *Tx) Tokens() ([]flyball.Token, error) {
-	all, err := list(tx, scanBody[flyball.Token], `SELECT body FROM token ORDER BY created_at, id`)
+	all, err := list(tx, func(scan func(...any) error) (t flyball.Token, err error) {
+		var body []byte
+		var used int64
+		if err := scan(&body, &used); err != nil {
+			return t, err
+		}
+		err = json.Unmarshal(body, &t)
+		t.LastUsed = moment(used)
+		return t, err
+	}, `SELECT body, last_used FROM token ORDER BY created_at, id`)
 	if err != nil {
 		return nil, fmt.Errorf("list tokens: %w", err)
 	}
@@ -57,7 +68,7 @@ func (tx *Tx) RevokeToken(id string, at time.Time) error {
 	if err != nil || t.RevokedAt != nil {
 		return err
 	}
-	t.RevokedAt = &flyball.Time{Time: at}
+	t.RevokedAt, t.LastUsed = &flyball.Time{Time: at}, nil // that has a column
 	body, err := encode(t)
 	if err == nil {
 		_, err = tx.exec(`UPDATE token SET body = $1 WHERE id = $2`, body, id)

@@ -26,6 +26,9 @@ type Tx struct {
 	dialect *dialect
 }
 
+// Context returns the context under which the transaction runs.
+func (tx *Tx) Context() context.Context { return tx.ctx }
+
 // exec runs a statement and returns how many rows it changed.
 func (tx *Tx) exec(query string, args ...any) (int64, error) {
 	result, err := tx.tx.ExecContext(tx.ctx, query, args...)

@@ -2,6 +2,8 @@ package store
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/flyballdev/flyball"
@@ -33,6 +35,37 @@ func (tx *Tx) Usage() ([]flyball.Usage, error) {
 		return nil, fmt.Errorf("list usage: %w", err)
 	}
 	return all, nil
+}
+
+// UsedSince returns those of some flags that programs in an environment evaluated
+// since a time, by key.
+func (tx *Tx) UsedSince(environment string, since time.Time, flags []string) (used []string, err error) {
+	for some := range slices.Chunk(flags, 500) {
+		args := []any{environment, micros(since)}
+		for _, f := range some {
+			args = append(args, f)
+		}
+		found, err := list(tx, func(scan func(...any) error) (key string, err error) { return key, scan(&key) },
+			`SELECT DISTINCT flag FROM usage WHERE environment = $1 AND last >= $2 AND flag IN (`+numbered(3, len(some))+`)`, args...)
+		if err != nil {
+			return nil, fmt.Errorf("list the flags used in %q: %w", environment, err)
+		}
+		used = append(used, found...)
+	}
+	slices.Sort(used)
+	return used, nil
+}
+
+// numbered returns $first,$first+1… for n arguments.
+func numbered(first, n int) string {
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "$%d", first+i)
+	}
+	return b.String()
 }
 
 // PutUnknownFlags keeps keys that programs evaluate and that are no flags.

@@ -1,0 +1,108 @@
+// Plans, requests for approval and policy. A server says in its OpenAPI document
+// whether it has them; one that has not makes changes at once.
+import { queryOptions } from "@tanstack/react-query";
+
+import { authorise, base } from "./auth";
+import { problemOf, type Edit } from "./client";
+import { parse } from "./json";
+
+export interface Estimate { value: number; low: number; high: number }
+export interface Preview {
+  environment: string;
+  users: Estimate;
+  affected: Estimate;
+  share: Estimate;
+  gain: Estimate;
+  lose: Estimate;
+  flags?: { flag: string; edited?: boolean; affected: Estimate; moves?: { from: string; to: string; users: Estimate }[] }[];
+  sample: number;
+  basis: "sample" | "structure" | "unused";
+  note?: string;
+}
+export interface Plan {
+  action: string;
+  subject: string;
+  digest: string;
+  edits: Edit[];
+  difference: string[] | null;
+  retreat?: boolean;
+  staged?: boolean;
+  risk: "none" | "low" | "medium" | "high";
+  why: string[] | null;
+  previews?: Preview[];
+  needs: { number: number; from?: { role?: string; team?: string; environment?: string }[] };
+  refused?: string;
+}
+export interface ChangeRequest {
+  id: string;
+  operation: string;
+  plan: Plan;
+  proposer: { id: string; onBehalfOf?: string };
+  reason: string;
+  createdAt: string;
+  expiresAt: string;
+  state: "open" | "applied" | "rejected" | "expired" | "review";
+  approvals?: { by: string; at: string; digest: string; reason?: string }[];
+  rejectedBy?: string;
+  rejectedAs?: string;
+  appliedBy?: string;
+  appliedAt?: string;
+}
+
+export interface Doors { plans: boolean; changes: boolean; policy: boolean }
+
+async function ask(path: string): Promise<unknown> {
+  const response = await fetch(base + path, { headers: authorise(new Headers()), cache: "no-store" });
+  if (!response.ok) throw await problemOf(response);
+  return parse(await response.text());
+}
+
+interface Document { paths: Record<string, Record<string, { parameters?: { name: string; in: string }[] }>> }
+
+// A dry run on a server that knows none would be the change itself, so it is
+// only asked for where the document has it.
+export function doorsOf(document: Document): Doors {
+  const create = document.paths["/api/v1/flags"]?.post;
+  return {
+    plans: create?.parameters?.some((p) => p.in === "query" && p.name === "dryRun") ?? false,
+    changes: "/api/v1/changes" in document.paths,
+    policy: "/api/v1/policy" in document.paths,
+  };
+}
+
+const kept = `flyball.doors ${new URL(import.meta.url).pathname}`; // another build may face another server
+
+export const doors = queryOptions({
+  queryKey: ["doors"],
+  staleTime: Infinity,
+  queryFn: async (): Promise<Doors> => {
+    const known = sessionStorage.getItem(kept);
+    if (known) return JSON.parse(known);
+    const found = doorsOf((await ask("/api/v1/openapi.json")) as Document);
+    sessionStorage.setItem(kept, JSON.stringify(found));
+    return found;
+  },
+});
+
+export const changes = (open: boolean) => queryOptions({
+  queryKey: ["changes"],
+  enabled: open, refetchInterval: 20_000,
+  queryFn: async () => ((await ask("/api/v1/changes")) as { changes: ChangeRequest[] | null }).changes ?? [],
+});
+
+export const changeRequest = (id: string) => queryOptions({
+  queryKey: ["changes", id], refetchInterval: 5000,
+  queryFn: async () => (await ask(`/api/v1/changes/${encodeURIComponent(id)}`)) as ChangeRequest,
+});
+
+export const policy = (open: boolean) => queryOptions({
+  queryKey: ["policy"],
+  enabled: open,
+  queryFn: async () => (await ask("/api/v1/policy")) as Record<string, unknown>,
+});
+
+// asPlan tells a plan from the answer of a server that made the change.
+export function asPlan(body: unknown): Plan | undefined {
+  const plan = body as Plan | null;
+  return plan && typeof plan === "object" && "digest" in plan && "risk" in plan && "needs" in plan ? plan : undefined;
+}

@@ -1,0 +1,148 @@
+// A flag: its environments side by side, and of the one that is chosen what it
+// serves, who gets what, its rollout and its history.
+import { Alert, Button, Menu, Tabs } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { useParams } from "@tanstack/react-router";
+
+import { useRefusal } from "../api/auth";
+import { type Config, type Flag, inEnvironment } from "../api/client";
+import { environments, flag as flagQuery } from "../api/queries";
+import { Copy, Moment, Page, Ready, Tag, useNow, Why } from "../parts/basics";
+import { useChange, type Wish } from "../parts/change";
+import { Icon } from "../parts/icons";
+import { to, useAddress } from "../routes";
+import { plural } from "../words/numbers";
+import { ruleWords, serveWords, serving } from "../words/serving";
+import { Details } from "./flag-details";
+import { History } from "./flag-history";
+import { FlagRollouts } from "./flag-rollouts";
+import { Targeting } from "./flag-targeting";
+import { WhoGetsWhat } from "./flag-try";
+
+export function FlagPage() {
+  const { key } = useParams({ strict: false }) as { key: string };
+  const flag = useQuery(flagQuery(key));
+  if (flag.data === undefined) return <Page title={key}><Ready of={flag}>{() => null}</Ready></Page>;
+  return <One key={key} of={flag.data} />;
+}
+
+function One({ of }: { of: Flag }) {
+  const [search, setSearch] = useAddress();
+  const known = useQuery(environments).data?.map((e) => e.key) ?? Object.keys(of.environments ?? {});
+  const names = known.filter((e) => of.environments?.[e]);
+  const environment = search.environment && of.environments?.[search.environment] ? search.environment : names[0];
+  const tab = search.tab ?? "targeting";
+  const archived = of.state === "archived";
+  const config = environment ? of.environments?.[environment] : undefined;
+  return (
+    <Page title={of.key} about={<Copy text={of.key} label="Copy the key" />} actions={!archived && config && <Actions of={of} environment={environment} config={config} />}>
+      <Facts of={of} />
+      {archived && <Alert color="gray" title="Archived" mb="md">By {of.archivedBy}, <Moment at={of.archivedAt} />: {of.archivedWhy}. It is in no ruleset, and its key is never free again.</Alert>}
+      {!archived && (
+        <div className="grid" style={{ marginBottom: 14, gridTemplateColumns: "repeat(auto-fit, minmax(min(260px, 100%), 1fr))" }} role="radiogroup" aria-label="Environment">
+          {names.map((name) => <EnvironmentCard key={name} of={of} name={name} chosen={name === environment} choose={() => setSearch({ environment: name })} />)}
+        </div>
+      )}
+      <Tabs value={archived && tab === "targeting" ? "history" : tab} onChange={(t) => setSearch({ tab: t ?? undefined })} keepMounted={false}>
+        <Tabs.List mb="md">
+          {!archived && <Tabs.Tab value="targeting">Targeting</Tabs.Tab>}
+          {!archived && <Tabs.Tab value="try">Who gets what</Tabs.Tab>}
+          <Tabs.Tab value="rollouts">Rollouts</Tabs.Tab>
+          <Tabs.Tab value="history">History</Tabs.Tab>
+          <Tabs.Tab value="details">Definition</Tabs.Tab>
+        </Tabs.List>
+        <Tabs.Panel value="targeting">{config && <Targeting key={environment} of={of} environment={environment} config={config} />}</Tabs.Panel>
+        <Tabs.Panel value="try">{environment && <WhoGetsWhat of={of} environments={names} />}</Tabs.Panel>
+        <Tabs.Panel value="rollouts"><FlagRollouts of={of} environment={environment} /></Tabs.Panel>
+        <Tabs.Panel value="history"><History of={of} /></Tabs.Panel>
+        <Tabs.Panel value="details"><Details of={of} /></Tabs.Panel>
+      </Tabs>
+    </Page>
+  );
+}
+
+function Facts({ of }: { of: Flag }) {
+  const now = useNow();
+  const expires = of.expiresAt ? Date.parse(of.expiresAt) : undefined;
+  return (
+    <div style={{ marginBottom: 14 }}>
+      {of.description && <p style={{ margin: "0 0 8px", maxWidth: "90ch", overflowWrap: "anywhere" }}>{of.description}</p>}
+      <div className="line">
+        <Tag>{of.kind}</Tag><Tag>{of.type}</Tag><Tag tone={of.riskTier === "high" ? "warn" : "soft"}>{of.riskTier ?? "medium"} risk</Tag>
+        {of.consistency === "stateful" && <Tag tone="warn" title="Instances may not disagree: each step of a rollout waits for the whole fleet">stateful</Tag>}
+        {of.clientVisible && <Tag tone="accent" title="Browsers and apps may see it">client-visible</Tag>}
+        <span className="small soft">owned by <b>{of.owner}</b></span>
+        {expires !== undefined && <Tag tone={expires < now ? "bad" : expires - now < 14 * 86_400_000 ? "warn" : "soft"}>{expires < now ? "expired" : "expires"} <Moment at={expires} /></Tag>}
+        <span className="small soft">{of.lastEvaluated ? <>evaluated <Moment at={of.lastEvaluated} /></> : "never evaluated"}</span>
+        {(of.tags ?? []).map((t) => <a key={t} href={`#/flags?tag=${encodeURIComponent(t)}`} className="tag">#{t}</a>)}
+      </div>
+    </div>
+  );
+}
+
+function EnvironmentCard({ of, name, chosen, choose }: { of: Flag; name: string; chosen: boolean; choose: () => void }) {
+  const config = of.environments![name];
+  const s = serving(config, of);
+  const rules = config.rules ?? [];
+  return (
+    <div className={`env-card${chosen ? " chosen" : ""}`} role="radio" aria-checked={chosen} tabIndex={0} aria-label={`${name}: ${s.text} ${s.note}`} onClick={choose}
+      onKeyDown={(e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); choose(); } }}>
+      <div className="line"><span className={`dot ${s.tone}`} /><b>{name}</b><span className="push small soft">v{config.version}</span></div>
+      <div className={`what ${s.tone === "good" ? "" : s.tone}`}>{s.text}</div>
+      <div className="small soft">
+        {s.state === "killed" && <>since <Moment at={config.killed!.at} />, {config.killed!.by}: {config.killed!.reason}</>}
+        {s.state === "off" && <>{config.offVariant} to everybody; enabled, it would serve {serveWords(config.default)}</>}
+        {(s.state === "on" || s.state === "rollout") && (rules.length === 0 ? "to everybody" : rules.slice(0, 3).map((r) => <div key={r.id} style={{ overflow: "hidden", textOverflow: "ellipsis", whiteSpace: "nowrap" }}>{ruleWords(r)}</div>))}
+        {rules.length > 3 && <div>and {plural(rules.length - 3, "rule")} more</div>}
+        {(config.prerequisites?.length ?? 0) > 0 && <div>only where {config.prerequisites!.map((p) => `${p.flag} is ${p.variant}`).join(" and ")}</div>}
+      </div>
+      <div className="small soft" style={{ marginTop: 4 }}>{config.lastEvaluated ? <>evaluated <Moment at={config.lastEvaluated} /></> : "never evaluated here"}</div>
+    </div>
+  );
+}
+
+// switchWish is a change of one flag in one environment by one of its doors.
+export function switchWish(of: Flag, environment: string, config: Config, what: "kill" | "resume" | "enable" | "disable"): Wish {
+  const change = { method: "POST" as const, path: inEnvironment(environment, of.key, `/${what}`), body: {} };
+  const rollout = config.rollout ? " The live rollout ends." : "";
+  switch (what) {
+    case "kill":
+      return { title: `Kill ${of.key} in ${environment}`, verb: "Kill now", change, danger: true, urgent: true, warning: `Everybody in ${environment} gets ${of.safeVariant} at once, until a person resumes it.${rollout}` };
+    case "resume":
+      return { title: `Resume ${of.key} in ${environment}`, verb: "Resume", change, difference: [`the kill is lifted: it serves ${config.enabled ? serveWords(config.default) : config.offVariant} again`] };
+    case "enable":
+      return { title: `Enable ${of.key} in ${environment}`, verb: "Enable", change, difference: [`enabled: rules apply, and by default ${serveWords(config.default)} is served`] };
+    case "disable":
+      return { title: `Disable ${of.key} in ${environment}`, verb: "Disable", change, difference: [`disabled: everybody gets ${config.offVariant}`], warning: rollout || undefined };
+  }
+}
+
+function Actions({ of, environment, config }: { of: Flag; environment: string; config: Config }) {
+  const begin = useChange();
+  const wish = (what: "kill" | "resume" | "enable" | "disable") => begin(switchWish(of, environment, config, what));
+  const refused = useRefusal({ role: "editor", environment, team: of.owner });
+  if (refused) return <Why because={refused}><><Button variant="default" disabled>Disable</Button> <Button color="red" disabled>Kill in {environment}</Button></></Why>;
+  const noRollout = config.rollout ? "A rollout is live here already." : config.killed ? "It is killed here: resume it first." : !config.enabled ? "It is not enabled here: a rollout would reach nobody." : undefined;
+  return (
+    <>
+      {config.rollout
+        ? <Button component="a" variant="default" href={to.rollout(config.rollout.id)}>See the rollout</Button>
+        : <Why because={noRollout}>{noRollout ? <Button variant="default" disabled>Start a rollout</Button> : <Button component="a" variant="default" href={to.newRollout(of.key, environment)}>Start a rollout</Button>}</Why>}
+      {config.enabled ? <Button variant="default" onClick={() => wish("disable")}>Disable in {environment}</Button> : <Button onClick={() => wish("enable")}>Enable in {environment}</Button>}
+      {config.killed
+        ? <Button color="teal" onClick={() => wish("resume")}>Resume in {environment}</Button>
+        : <Button color="red" leftSection={<Icon name="stop" size={14} />} onClick={() => wish("kill")}>Kill in {environment}</Button>}
+      <Menu position="bottom-end">
+        <Menu.Target><Button variant="default" aria-label="More">…</Button></Menu.Target>
+        <Menu.Dropdown>
+          <Menu.Item component="a" href={to.flag(of.key, environment, "details")}>Edit the definition</Menu.Item>
+          <Menu.Item component="a" href={to.audit({ subject: of.key })}>In the audit log</Menu.Item>
+          <Menu.Item color="red" onClick={() => begin({
+            title: `Archive ${of.key}`, verb: "Archive", danger: true, change: { method: "POST", path: `/api/v1/flags/${encodeURIComponent(of.key)}/archive`, body: {} },
+            difference: ["taken out of every ruleset, for good", "code that still evaluates it gets its own default"], warning: "Its key is never free again. Delete the code that reads it first.",
+          })}>Archive…</Menu.Item>
+        </Menu.Dropdown>
+      </Menu>
+    </>
+  );
+}

@@ -1,0 +1,207 @@
+package service
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/flyballdev/flyball"
+	"github.com/flyballdev/flyball/eval"
+)
+
+// Shares of users from which on a change is of medium and of high risk.
+const (
+	fewUsers  = 0.01
+	manyUsers = 0.10
+)
+
+// usedLately is how long after its last evaluation a flag still counts as used.
+const usedLately = 7 * 24 * time.Hour
+
+// assess previews what the change does to people, and says how much it could
+// hurt. A share is taken at the upper end of its interval.
+func (e *edit) assess(p *flyball.Plan) error {
+	for _, env := range e.altered() {
+		preview, err := e.preview(env)
+		if err != nil {
+			return err
+		}
+		p.Previews = append(p.Previews, preview)
+		e.weigh(p, preview)
+	}
+	return nil
+}
+
+// weigh raises the risk of a plan to what one environment's preview says.
+func (e *edit) weigh(p *flyball.Plan, v flyball.Preview) {
+	if v.Share.High == 0 {
+		if v.Basis == "unused" {
+			p.Why = append(p.Why, "no program evaluates it in "+v.Environment)
+		}
+		return
+	}
+	level := level(e.exposed(v))
+	p.Why = append(p.Why, fmt.Sprintf("up to %s of the users of %s get something else", percent(e.exposed(v)), v.Environment))
+	tier, stateful := e.severity()
+	switch tier {
+	case flyball.TierHigh:
+		level++
+		p.Why = append(p.Why, "the flag is of the high tier")
+	case flyball.TierLow:
+		level--
+		p.Why = append(p.Why, "the flag is of the low tier")
+	}
+	if stateful {
+		level++
+		p.Why = append(p.Why, "the flag is stateful")
+	}
+	if i := slices.IndexFunc(v.Flags, func(f flyball.FlagImpact) bool { return !f.Edited && f.Share.Value > 0 }); i >= 0 && !e.segmentsOnly() {
+		level++
+		p.Why = append(p.Why, v.Flags[i].Flag+" depends on it")
+	}
+	risk := flyball.Risks[min(max(level, 1), len(flyball.Risks)-1)]
+	if slices.Index(flyball.Risks, risk) > slices.Index(flyball.Risks, p.Risk) {
+		p.Risk = risk
+	}
+}
+
+// level is the place among all risks of what a share of users notices.
+func level(share float64) int {
+	switch {
+	case share >= manyUsers:
+		return 3
+	case share >= fewUsers:
+		return 2
+	}
+	return 1
+}
+
+// exposed is the share of users that a change exposes before anybody looks: of a
+// rollout, that of its first step, since guardrails watch the others; without
+// guardrails, that of its last.
+func (e *edit) exposed(v flyball.Preview) float64 {
+	plan := e.started()
+	if plan == nil || plan.Environment != v.Environment {
+		return v.Share.High
+	}
+	first, last := plan.Steps[0].PPM, plan.Steps[len(plan.Steps)-1].PPM
+	if len(plan.Guardrails) > 0 {
+		return min(v.Share.High, float64(first)/flyball.PPM)
+	}
+	return min(1, v.Share.High*float64(last)/float64(first))
+}
+
+// segmentsOnly says that no flag was edited, so that each that changes depends on
+// what was: there is no other whom it could surprise.
+func (e *edit) segmentsOnly() bool { return len(e.editedFlags()) == 0 }
+
+func percent(share float64) string { return fmt.Sprintf("%.3g %%", 100*share) }
+
+// severity returns the highest tier of the flags that were edited, or that a
+// segment that was edited concerns, and whether one of them is stateful. A flag
+// counts as what it was, and as what it is to be: nobody lowers its tier and
+// raises it at once.
+func (e *edit) severity() (tier flyball.RiskTier, stateful bool) {
+	tiers := []flyball.RiskTier{flyball.TierLow, flyball.TierMedium, flyball.TierHigh}
+	seen := false
+	tier = flyball.TierLow
+	consider := func(f flyball.Flag) {
+		seen = true
+		if slices.Index(tiers, f.RiskTier) > slices.Index(tiers, tier) {
+			tier = f.RiskTier
+		}
+		stateful = stateful || f.Consistency == flyball.Stateful
+	}
+	for _, edit := range e.edits {
+		var was flyball.Flag
+		if edit.Noun == "flag" && json.Unmarshal(edit.Before, &was) == nil {
+			consider(was)
+		}
+	}
+	keys := e.editedFlags()
+	if len(keys) == 0 {
+		for _, env := range e.altered() {
+			keys = append(keys, eval.Changed(e.rulesets[env].compiledBefore, e.rulesets[env].after.compiled)...)
+		}
+	}
+	for _, key := range keys {
+		if f, err := e.tx.Flag(key); err == nil {
+			consider(f.Flag)
+		}
+	}
+	if !seen {
+		tier = flyball.TierMedium
+	}
+	return tier, stateful
+}
+
+// started returns the plan of a rollout that the change starts; nil if it is
+// another change.
+func (e *edit) started() *flyball.RolloutPlan {
+	for _, edit := range e.edits {
+		if edit.Noun != "rollout" || edit.Before != nil {
+			continue
+		}
+		var r flyball.Rollout
+		if json.Unmarshal(edit.After, &r) == nil && len(r.Steps) > 0 {
+			return &r.RolloutPlan
+		}
+	}
+	return nil
+}
+
+// preview says who gets something else in an environment.
+func (e *edit) preview(environment string) (flyball.Preview, error) {
+	r := e.rulesets[environment]
+	before, after := r.compiledBefore, r.after.compiled
+	changed := slices.DeleteFunc(eval.Changed(before, after), func(key string) bool { return dark(before.Flag(key), after.Flag(key)) })
+	used, err := e.tx.UsedSince(environment, e.at.Add(-usedLately), changed)
+	if err != nil {
+		return flyball.Preview{}, err
+	}
+	if len(used) == 0 {
+		return flyball.Preview{Environment: environment, Basis: "unused", Note: "no program has evaluated what changes here in the last seven days"}, nil
+	}
+	sample := Sample{}
+	if e.service.sample != nil {
+		if sample, err = e.service.sample(e.tx.Context(), environment); err != nil {
+			return flyball.Preview{}, err
+		}
+	}
+	b := &blast{
+		environment: environment, before: before, after: after, flags: used, edited: e.editedFlags(), sample: sample, at: e.at, by: e.manner.PreviewBy,
+	}
+	return b.preview(), nil
+}
+
+// dark says that a flag is new and serves its safe variant to everybody: to those
+// who ask for it already, that is what they make do with.
+func dark(before, after *flyball.RulesetFlag) bool {
+	if before != nil || after == nil {
+		return false
+	}
+	variant, ok := only(after)
+	return ok && variant == after.SafeVariant
+}
+
+// editedFlags names the flags that were edited themselves.
+func (e *edit) editedFlags() []string {
+	var keys []string
+	for _, edit := range e.edits {
+		if (edit.Noun == "config" || edit.Noun == "flag") && !slices.Contains(keys, edit.Key) {
+			keys = append(keys, edit.Key)
+		}
+	}
+	return keys
+}
+
+// compact returns a preview as the audit log keeps them: without contexts.
+func compact(v flyball.Preview) flyball.Preview {
+	v.Flags = slices.Clone(v.Flags)
+	for i := range v.Flags {
+		v.Flags[i].Examples, v.Flags[i].By = nil, nil
+	}
+	v.By = ""
+	return v
+}

@@ -1,0 +1,161 @@
+package service
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/flyballdev/flyball"
+)
+
+// plan finds out what the change in hand does, who must consent to it, and
+// whether it may be made now at all. Everything is staged and nothing is
+// written for good.
+func (e *edit) plan() (*flyball.Plan, error) {
+	digest, err := e.digest()
+	if err != nil {
+		return nil, err
+	}
+	p := &flyball.Plan{
+		Action: e.change.action, Subject: e.change.subject, Digest: digest, Edits: e.edits, Risk: flyball.RiskNone,
+		Beyond: e.beyond, Retreat: e.retreats(), Why: []string{}, Difference: []string{}, Versions: map[string]int64{},
+	}
+	if started := e.started(); started != nil {
+		p.Staged = len(started.Guardrails) > 0
+	}
+	for _, env := range e.altered() {
+		p.Versions[env] = e.rulesets[env].version
+	}
+	if p.Difference, err = difference(e.edits); err != nil {
+		return nil, err
+	}
+	if err := e.assess(p); err != nil {
+		return nil, err
+	}
+	protected, err := e.protected()
+	if err != nil {
+		return nil, err
+	}
+	if p.Needs.From, err = e.approvers(protected); err != nil || len(protected) == 0 || p.Retreat {
+		return p, err
+	}
+	policy, err := policyOf(e.tx)
+	if err != nil {
+		return nil, err
+	}
+	judge(p, policy, protected, e.at)
+	return p, nil
+}
+
+// judge says what the policy demands of a plan. What nobody can notice passes a
+// freeze: it raises nothing.
+func judge(p *flyball.Plan, policy flyball.Policy, protected []string, now time.Time) {
+	need := policy.Approvals[p.Risk]
+	p.Needs.Number = need.Direct
+	if p.Staged {
+		p.Needs.Number = need.Staged
+	}
+	if p.Needs.Number < 0 {
+		p.Needs.Number = 0
+		p.Refused = fmt.Sprintf("a change of %s risk goes out by a rollout with guardrails only (flyball rollout start)", p.Risk)
+	}
+	for _, env := range protected {
+		if why := frozen(policy, env, now); why != "" && p.Risk != flyball.RiskNone {
+			p.Refused = why
+		}
+	}
+}
+
+// approvers says what somebody must be to approve the change: an approver for
+// every team that it touches, in each protected environment that it alters, or,
+// if there is none, in each that it touches at all. What belongs to no team is
+// for those who run the installation.
+func (e *edit) approvers(protected []string) ([]flyball.Grant, error) {
+	concerns, err := e.concerns()
+	if err != nil {
+		return nil, err
+	}
+	var all []flyball.Grant
+	for _, c := range concerns {
+		if c.environment == anywhere {
+			c.environment = ""
+		}
+		if c.team == anyone {
+			c.team = ""
+		}
+		if len(protected) == 0 || slices.Contains(protected, c.environment) {
+			all = append(all, flyball.Grant{Role: flyball.RoleApprover, Environment: c.environment, Team: c.team})
+		}
+	}
+	if len(all) == 0 {
+		all = append(all, flyball.Installation...)
+	}
+	return all, nil
+}
+
+// protected lists the protected environments whose rulesets the change alters.
+func (e *edit) protected() ([]string, error) {
+	var names []string
+	for _, name := range e.altered() {
+		env, err := e.tx.Environment(name)
+		if err != nil {
+			return nil, err
+		}
+		if env.Protected {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// consented says whether the change may be made now: it needs nobody's consent,
+// or has it, or the glass is broken.
+func (e *edit) consented(p *flyball.Plan, m *Manner) error {
+	if p.Refused == "" && p.Needs.Number == 0 && m.Request == "" {
+		return nil
+	}
+	if m.BreakGlass {
+		if err := e.mayBreakGlass(); err != nil {
+			return err
+		}
+		e.glass = true
+		return e.openReview(p)
+	}
+	if p.Refused != "" {
+		return flyball.Errorf(flyball.Forbidden, "%s. An admin can break the glass: --break-glass", p.Refused).With("risk", p.Risk).With("digest", p.Digest)
+	}
+	if m.Request != "" {
+		return e.use(m.Request, p)
+	}
+	return flyball.Errorf(flyball.Forbidden, "%s of %s is of %s risk (%s) and needs %s: ask for it with --propose, or see it first with --dry-run",
+		p.Action, p.Subject, p.Risk, orElse(strings.Join(p.Why, "; "), "by policy"), people(p.Needs.Number)).
+		With("needs", p.Needs).With("risk", p.Risk).With("why", p.Why).With("digest", p.Digest)
+}
+
+// mayBreakGlass says whether the principal may do what others ought to approve.
+func (e *edit) mayBreakGlass() error {
+	if e.principal.ID.Kind() == "user" && e.principal.Kind != flyball.TokenAgent && e.principal.runs() {
+		return nil
+	}
+	return flyball.Errorf(flyball.Forbidden, "only a person who runs the installation may break the glass, not %s", e.principal.ID)
+}
+
+func people(n int) string {
+	if n == 1 {
+		return "one approval"
+	}
+	return fmt.Sprintf("%d approvals", n)
+}
+
+// openReview notes that a change was made though others ought to have approved
+// it, so that somebody else looks at it afterwards: a request that is applied
+// already and stays open until it is reviewed.
+func (e *edit) openReview(p *flyball.Plan) error {
+	r := flyball.ChangeRequest{
+		ID: newID(6), Operation: e.change.action, Flag: e.change.flag, Plan: *p, Proposer: e.principal.Actor, Reason: e.change.reason,
+		CreatedAt: e.at, ExpiresAt: e.at, State: flyball.RequestReview, AppliedBy: e.principal.ID, AppliedAt: &flyball.Time{Time: e.at},
+	}
+	e.request = &r
+	return e.tx.InsertChangeRequest(r)
+}

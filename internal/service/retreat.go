@@ -1,0 +1,117 @@
+package service
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/flyballdev/flyball"
+	"github.com/flyballdev/flyball/eval"
+)
+
+// retreats says that the change only puts users back on what they had: every
+// flag that it edits serves its safe variant to more, or its rollout's control,
+// and nothing else to anyone.
+func (e *edit) retreats() bool {
+	if len(e.edits) == 0 {
+		return false
+	}
+	for _, edit := range e.edits {
+		if edit.Noun == "rollout" && withdraws(edit) {
+			continue
+		}
+		if edit.Noun != "config" || edit.Before == nil || edit.After == nil {
+			return false
+		}
+		var before, after flyball.FlagConfig
+		if json.Unmarshal(edit.Before, &before) != nil || json.Unmarshal(edit.After, &after) != nil {
+			return false
+		}
+		f, err := e.tx.Flag(edit.Key)
+		if err != nil || !lowers(f.Flag, before, after) {
+			return false
+		}
+	}
+	return e.change.action == "flag.kill" || !e.raisesOthers()
+}
+
+// raisesOthers says that a flag may rise that waits for one that was edited to be
+// lowered, or that serves something else than its safe variant without it. A kill
+// asks nobody all the same.
+func (e *edit) raisesOthers() bool {
+	edited := e.editedFlags()
+	for _, env := range e.altered() {
+		before, after := e.rulesets[env].compiledBefore, e.rulesets[env].after.compiled
+		for _, key := range eval.Changed(before, after) {
+			f := after.Flag(key)
+			if f == nil || slices.Contains(edited, key) {
+				continue
+			}
+			if f.OffVariant != f.SafeVariant {
+				return true
+			}
+			for _, q := range f.Prerequisites {
+				if needed := after.Flag(q.Flag); needed == nil || q.Variant == needed.SafeVariant || q.Variant == needed.OffVariant {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// withdraws says that an edit ends a rollout, or stops its rise; what that does
+// to users stands in the configuration beside it.
+func withdraws(edit flyball.Edit) bool {
+	var before, after flyball.Rollout
+	if json.Unmarshal(edit.Before, &before) != nil || json.Unmarshal(edit.After, &after) != nil {
+		return false
+	}
+	ended := !after.State.Live() && after.State != flyball.RolloutCompleted
+	return ended || after.State == flyball.RolloutPaused && after.At <= before.At
+}
+
+// lowers says that a configuration differs from another only in that it serves
+// the safe variant to more, by construction: whoever is served something else
+// was served the same before.
+func lowers(f flyball.Flag, before, after flyball.FlagConfig) bool {
+	after = withOwnRule(before, after)
+	switch {
+	case after.Killed != nil:
+		return true
+	case before.Killed != nil:
+		return false
+	case !after.Enabled:
+		return after.OffVariant == f.SafeVariant || !before.Enabled && after.OffVariant == before.OffVariant
+	case after.OffVariant != before.OffVariant && after.OffVariant != f.SafeVariant: // what an unmet prerequisite serves
+		return false
+	case !before.Enabled || len(before.Rules) != len(after.Rules) || !slices.Equal(before.Prerequisites, after.Prerequisites):
+		return false
+	}
+	for i := range before.Rules {
+		b, a := before.Rules[i], after.Rules[i]
+		if !sameJSON(b.If, a.If) || !sameJSON(b.NotBefore, a.NotBefore) || !sameJSON(b.NotAfter, a.NotAfter) || b.ID != a.ID || !shrinks(f, b.Serve, a.Serve) {
+			return false
+		}
+	}
+	if before.Rollout != nil && after.Rollout == nil { // everybody there is on control again
+		serve, ok := after.Serve(before.Rollout.Where)
+		return ok && serve.Variant == before.Rollout.Control && shrinks(f, before.Default, after.Default)
+	}
+	if (after.Rollout == nil) != (before.Rollout == nil) || after.Rollout != nil && (after.Rollout.ID != before.Rollout.ID || after.Rollout.PPM > before.Rollout.PPM) {
+		return false
+	}
+	return shrinks(f, before.Default, after.Default)
+}
+
+// shrinks says that a serve differs from another only in that some units get the
+// safe variant, and nobody anything else that they had not.
+func shrinks(f flyball.Flag, before, after flyball.Serve) bool {
+	ok := alongRing(before, after, func(_ int, was, is string) bool { return was == is || is == f.SafeVariant })
+	return ok || after.Variant == f.SafeVariant
+}
+
+func sameJSON(a, b any) bool {
+	x, errA := json.Marshal(a)
+	y, errB := json.Marshal(b)
+	return errA == nil && errB == nil && string(x) == string(y)
+}

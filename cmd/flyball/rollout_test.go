@@ -190,7 +190,11 @@ func TestAStoppedControllerDoesNotActAfterItsLease(t *testing.T) {
 	url := pgtest.URL(t)
 	path := program(t)
 	folder := t.TempDir()
-	first := serveWith(t, path, "--listen", "127.0.0.1:0", "--database", url, "--data", folder)
+	named := url + "&application_name=first"
+	if !strings.Contains(url, "?") {
+		named = url + "?application_name=first"
+	}
+	first := serveWith(t, path, "--listen", "127.0.0.1:0", "--database", named, "--data", folder)
 	admin := first.token
 	db, err := pgx.Connect(t.Context(), url)
 	if err != nil {
@@ -217,8 +221,9 @@ func TestAStoppedControllerDoesNotActAfterItsLease(t *testing.T) {
 	stop := newUsers(app, key)
 	defer stop()
 	type position struct {
-		At       int
-		Evidence struct {
+		At        int
+		SteppedAt time.Time
+		Evidence  struct {
 			Step      int
 			StepUnits flyball.Arms
 		}
@@ -237,7 +242,11 @@ func TestAStoppedControllerDoesNotActAfterItsLease(t *testing.T) {
 	if _, err := db.Exec(t.Context(), `SELECT pg_advisory_lock(6012214831)`); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(4500 * time.Millisecond) // the hold is over, the controller has looked again, and waits for its turn to write
+	within(t, 60*time.Second, "the hold is over, the controller has looked since, and the first waits for its turn to write", func() bool {
+		var waiting int
+		err := db.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND NOT granted AND application_name = 'first'`).Scan(&waiting)
+		return err == nil && waiting > 0 && time.Since(look(second).SteppedAt) > 4500*time.Millisecond // it looks each second
+	})
 	if err := first.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}

@@ -17,13 +17,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/dashboard"
 	"github.com/flyballdev/flyball/internal/api"
-	"github.com/flyballdev/flyball/internal/ingest"
-	"github.com/flyballdev/flyball/internal/notify"
-	"github.com/flyballdev/flyball/internal/prometheus"
-	"github.com/flyballdev/flyball/internal/rollout"
 	"github.com/flyballdev/flyball/internal/service"
 	"github.com/flyballdev/flyball/internal/store"
 )
@@ -83,8 +78,7 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	return a, nil
 }
 
-// start wires the parts; it is long because it is the one place that knows all
-// of them.
+// start brings the parts up in order.
 func (a *App) start(ctx context.Context, c Config) error {
 	if err := api.ValidPublicURL(c.PublicURL, c.OIDC); err != nil {
 		return err
@@ -94,50 +88,36 @@ func (a *App) start(ctx context.Context, c Config) error {
 		return fmt.Errorf("listen on %s: %w", c.Listen, err)
 	}
 	a.onStop("listener", func(context.Context) error { listener.Close(); return nil })
+	a.URL = "http://" + listener.Addr().String()
 
-	url := c.Database
-	if url == "" {
-		url = filepath.Join(c.Data, "flyball.db")
-	}
-	db, err := store.Open(ctx, url)
+	db, err := store.Open(ctx, cmp.Or(c.Database, filepath.Join(c.Data, "flyball.db")))
 	if err != nil {
 		return fmt.Errorf("open the database: %w", err)
 	}
 	a.onStop("database", func(context.Context) error { return db.Close() })
-
-	seal, err := store.NewSeal(c.SecretKey, c.Data)
+	p, err := newParts(ctx, c, db, a.log)
 	if err != nil {
 		return err
 	}
-	reach := notify.Public
-	if c.WebhookLocal {
-		reach = notify.Local
-	}
-	teller := notify.New(db, seal, holder(), reach)
-	teller.Fail = func(err error) { a.log.Warn("webhook not told", "error", err) }
-	receiver := ingest.NewReceiver(db)
-	runner := ingest.NewRunner(db, holder())
-	poller, err := streams(c, db, runner)
-	if err != nil {
+	if err := a.first(ctx, c, p.service); err != nil {
 		return err
 	}
-	sampler := ingest.NewSampler(db, seal)
-	svc, err := service.New(ctx, db, service.Options{
-		Log: a.log, Judgeable: func(plan flyball.RolloutPlan, metrics []flyball.Metric) error {
-			return errors.Join(ingest.Supported(plan, metrics), poller.Reaches(plan, metrics))
-		},
-		Changed: runner.Wake, Seal: seal, Tell: teller.Tell,
-		Evidence: func(ctx context.Context, id string) (flyball.Evidence, bool, error) {
-			return runner.Evidence(ctx, id, time.Now())
-		},
-		Fleet: func(ctx context.Context, environment string, head flyball.RulesetID) (flyball.Fleet, error) {
-			return runner.Fleet(ctx, environment, head, time.Now())
-		},
-		Forecast: runner.Forecast, Sample: sample(sampler),
+	p.connect(a.log)
+	a.runLoops(p)
+	handler := api.New(api.Options{
+		Service: p.service, Receiver: p.receiver, Log: a.log, Dashboard: dashboard.Handler(),
+		PublicURL: c.PublicURL, OIDC: c.OIDC, Evaluated: p.tally.Note,
 	})
-	if err != nil {
-		return err
+	a.serve(handler, listener)
+	if c.FlagdListen != "" {
+		return a.serveFlagd(handler, c.FlagdListen)
 	}
+	return nil
+}
+
+// first makes what a first start shows, once: the admin token, and the link by
+// which the first person makes their account.
+func (a *App) first(ctx context.Context, c Config, svc *service.Service) (err error) {
 	if a.AdminToken, err = svc.FirstAdmin(ctx); err != nil {
 		return fmt.Errorf("make the admin token: %w", err)
 	}
@@ -145,37 +125,14 @@ func (a *App) start(ctx context.Context, c Config) error {
 	if err != nil {
 		return fmt.Errorf("make the set-up link: %w", err)
 	}
-	world := &world{service: svc, runner: runner}
-	controller := &rollout.Controller{World: world, Fail: func(id string, err error) {
-		a.log.Warn("rollout not moved", "rollout", id, "error", err)
-	}}
-	runner.OnBreach = func(string) { controller.Wake() }
-	runner.OnNews = svc.News
-	runner.Fail = func(err error) { a.log.Warn("judge interrupted", "error", err) }
-	poller.Fail = func(err error) { a.log.Warn("stream not written", "error", err) }
-	receiver.Committed = runner.Wake
-	receiver.Running, receiver.Exposed = svc.RolloutRuns, svc.Exposed
-	tally := ingest.NewTally(db)
-	tally.Fail = func(err error) { a.log.Warn("usage not written", "error", err) }
-	sampler.Fail = func(err error) { a.log.Warn("contexts not sampled", "error", err) }
-	receiver.Wish = sampler.Wish
-	receiver.Heard = func(environment string, trusted bool, b flyball.TelemetryBatch) {
-		tally.Hear(environment, trusted, b)
-		sampler.Hear(environment, trusted, b)
+	if setUp != "" {
+		a.SetUpLink = cmp.Or(strings.TrimSuffix(c.PublicURL, "/"), a.URL) + service.SetUpPath(setUp)
 	}
+	return nil
+}
 
-	a.run("receiver", func(ctx context.Context) { receiver.Run(ctx) })
-	a.run("usage tally", tally.Run)
-	a.run("sampler", sampler.Run)
-	a.run("ruleset follower", svc.Follow)
-	a.run("audit watchman", svc.WatchAudit)
-	a.run("judge", func(ctx context.Context) { runner.Run(ctx) })
-	a.run("stream poller", poller.Run)
-	a.run("rollout controller", controller.Run)
-	a.run("teller", teller.Run)
-	a.run("keeper of accounts", svc.Keep)
-
-	handler := api.New(api.Options{Service: svc, Receiver: receiver, Log: a.log, Dashboard: dashboard.Handler(), PublicURL: c.PublicURL, OIDC: c.OIDC, Evaluated: tally.Note})
+// serve answers HTTP until the app stops.
+func (a *App) serve(handler *api.Server, listener net.Listener) {
 	a.server = api.HTTPServer(handler)
 	a.onStop("HTTP server", func(ctx context.Context) error {
 		handler.Drain()
@@ -191,14 +148,6 @@ func (a *App) start(ctx context.Context, c Config) error {
 			a.failed <- fmt.Errorf("serve: %w", err)
 		}
 	}()
-	a.URL = "http://" + listener.Addr().String()
-	if setUp != "" {
-		a.SetUpLink = cmp.Or(strings.TrimSuffix(c.PublicURL, "/"), a.URL) + service.SetUpPath(setUp)
-	}
-	if c.FlagdListen != "" {
-		return a.serveFlagd(handler, c.FlagdListen)
-	}
-	return nil
 }
 
 // run starts a loop that works until it is told to stop, and waits for it
@@ -242,13 +191,4 @@ func (a *App) Stop(ctx context.Context) error {
 func holder() string {
 	host, _ := os.Hostname()
 	return fmt.Sprintf("%s/%d/%d", host, os.Getpid(), time.Now().UnixNano())
-}
-
-// streams returns what asks Prometheus for the streams of rollouts.
-func streams(c Config, db *store.DB, runner *ingest.Runner) (*ingest.Poller, error) {
-	if c.PrometheusURL == "" {
-		return ingest.NewPoller(db, runner, nil), nil
-	}
-	client, err := prometheus.New(c.PrometheusURL)
-	return ingest.NewPoller(db, runner, client), err
 }

@@ -255,7 +255,7 @@ func deployed(t interface {
 		tick := time.NewTicker(25 * time.Millisecond)
 		defer tick.Stop()
 		for n := 0; ctx.Err() == nil; <-tick.C {
-			for range 100 {
+			for range 25 { // a thousand a second
 				n++
 				user := fmt.Sprint("customer-", n)
 				failing := 0.04

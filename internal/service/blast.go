@@ -68,15 +68,22 @@ func (b *blast) preview() flyball.Preview {
 		Environment: b.environment, Users: b.sample.Users, Sample: len(b.contexts), Effective: b.scale.n, Basis: "sample", By: b.by,
 	}
 	v.Oldest, v.Newest = ages(b.contexts)
-	unsure, notes := 0.0, []string{}
+	unsure, latent, notes := 0.0, 0.0, []string{}
+	note := func(why string) {
+		if why != "" && !slices.Contains(notes, why) {
+			notes = append(notes, why)
+		}
+	}
 	for _, key := range b.flags {
 		f, why := b.impact(key)
-		if why != "" {
+		if note(why); why != "" {
 			v.Basis = "structure"
 			unsure += f.Share.High
-			if !slices.Contains(notes, why) {
-				notes = append(notes, why)
-			}
+		} else if later, why := b.latent(key); later > 0 {
+			note(why)
+			latent += later
+			f.Share.High = min(1, f.Share.High+later)
+			f.Affected = times(f.Share, b.sample.Users)
 		}
 		v.Flags = append(v.Flags, f)
 	}
@@ -87,14 +94,13 @@ func (b *blast) preview() flyball.Preview {
 			v.Share = flyball.Estimate{Value: min(1, unsure), High: min(1, unsure)}
 		}
 	}
+	v.Share.High = min(1, v.Share.High+latent)
 	v.Affected = times(v.Share, v.Users)
 	v.Gain, v.Lose = b.scale.users(b.gain), b.scale.users(b.lose)
-	if unsure > 0 {
+	if unsure+latent > 0 {
 		v.Gain.High, v.Lose.High = v.Affected.High, v.Affected.High
 	}
-	if n := b.thin(); n != "" {
-		notes = append(notes, n)
-	}
+	note(b.thin())
 	v.Note = strings.Join(notes[:min(len(notes), 5)], "; ")
 	slices.SortStableFunc(v.Flags, func(x, y flyball.FlagImpact) int { return cmp.Compare(y.Share.Value, x.Share.Value) })
 	if v.Further = len(v.Flags) - maxImpacts; v.Further > 0 {

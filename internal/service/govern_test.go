@@ -95,6 +95,16 @@ func (h *shop) update(key string, alter func(*flyball.Flag)) func(context.Contex
 	}
 }
 
+// needs makes a flag serve "on" to everybody where another serves a variant.
+func (h *shop) needs(key, needed, variant string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		_, err := h.s.SetConfig(ctx, SetConfig{FlagIn: in(key), Config: Config{
+			Enabled: true, OffVariant: "off", Default: flyball.Serve{Variant: "on"}, Prerequisites: []flyball.Prerequisite{{Flag: needed, Variant: variant}},
+		}})
+		return err
+	}
+}
+
 func (h *shop) start(guarded bool, ppms ...int) func(context.Context) error {
 	plan := flyball.RolloutPlan{Flag: fastOf, Environment: "production", Treatment: "on", Control: "off"}
 	for _, ppm := range ppms {
@@ -258,6 +268,28 @@ func TestTheRiskOfAChangeAndWhatItNeeds(t *testing.T) {
 					return err
 				}
 			}, risk: "none"},
+		{name: "the end of a rollout never waits, though another flag rises by it",
+			before: func(h *shop) []func(context.Context) error {
+				return []func(context.Context) error{h.needs(hangs, fastOf, "off"), h.start(true, 500_000)}
+			},
+			change: func(h *shop) func(context.Context) error {
+				return func(ctx context.Context) error {
+					_, err := h.s.AbortRollout(ctx, RolloutIn{ID: fastOf, Reason: "a test"})
+					return err
+				}
+			}, risk: "high", retreat: true},
+		{name: "to disable, where that is safe, never waits, though another flag rises by it",
+			before: func(h *shop) []func(context.Context) error {
+				return []func(context.Context) error{h.needs(hangs, kindOf, "safe")}
+			},
+			change: func(h *shop) func(context.Context) error {
+				return func(ctx context.Context) error { _, err := h.s.DisableFlag(ctx, in(kindOf)); return err }
+			}, risk: "high", retreat: true},
+		{name: "the safe variant for all never waits, though another flag rises by it",
+			before: func(h *shop) []func(context.Context) error {
+				return []func(context.Context) error{h.needs(hangs, kindOf, "safe")}
+			},
+			change: func(h *shop) func(context.Context) error { return h.serve(kindOf, flyball.Serve{Variant: "safe"}) }, risk: "high", retreat: true},
 		{name: "a lower tier and a raise, both at once, count by the higher tier", change: func(h *shop) func(context.Context) error {
 			return func(ctx context.Context) error {
 				v := must[FlagView](h.t)(h.s.Flag(h.ctx, FlagKey{Key: fastOf}))

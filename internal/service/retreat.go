@@ -5,12 +5,12 @@ import (
 	"slices"
 
 	"github.com/flyballdev/flyball"
-	"github.com/flyballdev/flyball/eval"
 )
 
 // retreats says that the change only puts users back on what they had: every
 // flag that it edits serves its safe variant to more, or its rollout's control,
-// and nothing else to anyone.
+// and nothing else to anyone. What flags that depend on them do then was judged
+// when they were made so, by [blast.latent]: a retreat waits for nobody.
 func (e *edit) retreats() bool {
 	if len(e.edits) == 0 {
 		return false
@@ -31,32 +31,7 @@ func (e *edit) retreats() bool {
 			return false
 		}
 	}
-	return e.change.action == "flag.kill" || !e.raisesOthers()
-}
-
-// raisesOthers says that a flag may rise that waits for one that was edited to be
-// lowered, or that serves something else than its safe variant without it. A kill
-// asks nobody all the same.
-func (e *edit) raisesOthers() bool {
-	edited := e.editedFlags()
-	for _, env := range e.altered() {
-		before, after := e.rulesets[env].compiledBefore, e.rulesets[env].after.compiled
-		for _, key := range eval.Changed(before, after) {
-			f := after.Flag(key)
-			if f == nil || slices.Contains(edited, key) {
-				continue
-			}
-			if f.OffVariant != f.SafeVariant {
-				return true
-			}
-			for _, q := range f.Prerequisites {
-				if needed := after.Flag(q.Flag); needed == nil || q.Variant == needed.SafeVariant || q.Variant == needed.OffVariant {
-					return true
-				}
-			}
-		}
-	}
-	return false
+	return true
 }
 
 // withdraws says that an edit ends a rollout, or stops its rise; what that does

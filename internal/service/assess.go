@@ -77,16 +77,20 @@ func level(share float64) int {
 	return 1
 }
 
+// guarded says that a plan goes no further than its guardrails show it to be
+// healthy. One that advances although it is not known does.
+func guarded(p *flyball.RolloutPlan) bool { return len(p.Guardrails) > 0 && p.OnUnsure.Then != "advance" }
+
 // exposed is the share of users that a change exposes before anybody looks: of a
-// rollout, that of its first step, since guardrails watch the others; without
-// guardrails, that of its last.
+// rollout, that of its first step, if guardrails watch the others; else that of
+// its last.
 func (e *edit) exposed(v flyball.Preview) float64 {
 	plan := e.started()
 	if plan == nil || plan.Environment != v.Environment {
 		return v.Share.High
 	}
 	first, last := plan.Steps[0].PPM, plan.Steps[len(plan.Steps)-1].PPM
-	if len(plan.Guardrails) > 0 {
+	if guarded(plan) {
 		return min(v.Share.High, float64(first)/flyball.PPM)
 	}
 	return min(1, v.Share.High*float64(last)/float64(first))

@@ -196,6 +196,16 @@ func TestTheRiskOfAChangeAndWhatItNeeds(t *testing.T) {
 		{name: "a guarded rollout of a few percent goes without", change: func(h *shop) func(context.Context) error { return h.start(true, 50_000, 1_000_000) }, risk: "medium"},
 		{name: "a guarded rollout of many needs one", change: func(h *shop) func(context.Context) error { return h.start(true, 500_000) }, risk: "high", needs: 1},
 		{name: "one without guardrails counts by its last", change: func(h *shop) func(context.Context) error { return h.start(false, 5_000, 1_000_000) }, risk: "high", needs: 2},
+		{name: "one that advances without evidence counts by its last too", change: func(h *shop) func(context.Context) error {
+			return func(ctx context.Context) error {
+				_, err := h.s.StartRollout(ctx, StartRollout{RolloutPlan: flyball.RolloutPlan{
+					Flag: fastOf, Environment: "production", Treatment: "on", Control: "off", Steps: []flyball.Step{{PPM: 5_000}, {PPM: 1_000_000}},
+					Guardrails: []flyball.Guardrail{{Metric: "shop.errors", Margin: flyball.Margin{Relative: 0.05}}},
+					OnUnsure:   flyball.OnUnsure{After: flyball.Duration(time.Minute), Then: "advance"},
+				}, Reason: "a test"})
+				return err
+			}
+		}, risk: "high", needs: 2},
 		{name: "a kill never waits", change: func(h *shop) func(context.Context) error {
 			return func(ctx context.Context) error { _, err := h.s.KillFlag(ctx, in(kindOf)); return err }
 		}, risk: "high", retreat: true},

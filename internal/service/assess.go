@@ -79,7 +79,9 @@ func level(share float64) int {
 
 // guarded says that a plan goes no further than its guardrails show it to be
 // healthy. One that advances although it is not known does.
-func guarded(p *flyball.RolloutPlan) bool { return len(p.Guardrails) > 0 && p.OnUnsure.Then != "advance" }
+func guarded(p *flyball.RolloutPlan) bool {
+	return len(p.Guardrails) > 0 && p.OnUnsure.Then != "advance"
+}
 
 // exposed is the share of users that a change exposes before anybody looks: of a
 // rollout, that of its first step, if guardrails watch the others; else that of

@@ -324,3 +324,36 @@ func TestEveryPartOfABodyMayBeAnythingInEveryManner(t *testing.T) {
 		}
 	}
 }
+
+// What is applied was kept; whoever sends a reason with it, or a dry run in the
+// wrong place, is told, and nothing is applied.
+func TestApplyTakesNothingButADryRun(t *testing.T) {
+	t.Parallel()
+	h := furnished(t)
+	ann, bob := h.ann(), h.token(fields{"kind": "api", "name": "bob", "actor": "user:bob"})
+	var r flyball.ChangeRequest
+	h.in("propose", ann, "create_team", fields{"key": "growth", "reason": "a test"}).want(t, 201).into(t, &r)
+	var p flyball.Plan
+	h.in("dryRun", ann, "create_team", fields{"key": "growth", "reason": "a test"}).want(t, 200).into(t, &p)
+	h.call(bob, "approve_change", fields{"id": r.ID, "reason": "a test"}).want(t, 200)
+	request := "/api/v1/changes/" + r.ID + "/apply"
+	h.unchanged(func() {
+		for _, tt := range []struct{ target, body, field string }{
+			{request, `{"dryRun":true}`, "dryRun"}, {request, `{"reason":"late"}`, "reason"}, {request, `[]`, ""},
+			{"/api/v1/plans/" + p.Digest + "/apply", `{"reason":"late"}`, "reason"},
+			{request + "?dryrun=true", "", "dryrun"}, {request + "?breakGlass=true", "", "breakGlass"}, {request + "?dryRun=maybe", "", "dryRun"},
+			{request + "?dryRun=true&dryRun=false", "", "dryRun"},
+		} {
+			if got := h.send("POST", tt.target, ann, tt.body).want(t, 422).read(t, "errors.0.field"); tt.field != "" && got != tt.field {
+				t.Errorf("%s %s: it blames %v", tt.target, tt.body, got)
+			}
+		}
+		var again flyball.Plan
+		h.send("POST", request+"?dryRun=true", ann, "").want(t, 200).into(t, &again)
+		if again.Digest != p.Digest {
+			t.Errorf("the dry run is of %s, not of %s", again.Digest, p.Digest)
+		}
+	})
+	h.apply(ann, r.ID).want(t, 201)
+	h.send("POST", request+"?dryRun=true", ann, "").want(t, 409)
+}

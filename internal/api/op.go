@@ -122,8 +122,8 @@ func (o Operation) serve(s *service.Service) http.HandlerFunc {
 			writeProblem(w, r, err)
 			return
 		}
-		if path := repeated(body); path != "" && o.HasBody() {
-			writeProblem(w, r, flyball.FieldErrorf(path, "is given twice: of two values, each reader might take another"))
+		if err := once(body); err != nil && o.HasBody() {
+			writeProblem(w, r, err)
 			return
 		}
 		body, told, err := o.cut(body)

@@ -280,10 +280,19 @@ func (p *program) applyChangeCommand() *cobra.Command {
 		ValidArgsFunction: p.completeKeys("list_changes", "changes"),
 	}
 	wait.flags(c.Flags())
+	dry := c.Flags().Bool("dry-run", false, "change nothing; tell the plan, if it can be applied")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		answer, err := p.request(c.Context(), http.MethodPost, strings.TrimSuffix(p.server, "/")+appliedAt(args[0]), strings.NewReader("{}"))
+		target := strings.TrimSuffix(p.server, "/") + appliedAt(args[0])
+		if *dry {
+			p.manner = dryRun
+			target += "?" + dryRun.Encode()
+		}
+		answer, err := p.request(c.Context(), http.MethodPost, target, strings.NewReader("{}"))
 		if err != nil {
 			return err
+		}
+		if *dry {
+			return p.printPlanned(answer)
 		}
 		made := p.made
 		if p.output == "json" {

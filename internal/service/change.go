@@ -225,7 +225,7 @@ func (e *edit) govern() error {
 	if e.planned, err = e.plan(); err != nil {
 		return err
 	}
-	if err := e.asPlanned(); err != nil || m.Plans() {
+	if err := e.asPlanned(); err != nil || m.Plans() && m.Request == "" {
 		return err
 	}
 	return e.consented(e.planned, m)

@@ -177,14 +177,16 @@ func words(s *huma.Schema) []string {
 	return all
 }
 
+// kebab writes a field's name as a flag: approvalTTL is approval-ttl.
 func kebab(name string) string {
 	var b strings.Builder
+	last := ' '
 	for _, r := range name {
-		if unicode.IsUpper(r) {
+		if unicode.IsUpper(r) && !unicode.IsUpper(last) {
 			b.WriteByte('-')
-			r = unicode.ToLower(r)
 		}
-		b.WriteRune(r)
+		b.WriteRune(unicode.ToLower(r))
+		last = r
 	}
 	return b.String()
 }

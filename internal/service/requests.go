@@ -201,14 +201,17 @@ func inWords(from []flyball.Grant) string {
 
 // ListChanges narrows the requests for approval.
 type ListChanges struct {
-	All   bool `json:"all,omitempty" doc:"those that are decided or expired too"`
-	Limit int  `json:"limit,omitempty" minimum:"0" maximum:"1000" doc:"how many at most (default 50)"`
+	All    bool   `json:"all,omitempty" doc:"those that are decided or expired too"`
+	Before string `json:"before,omitempty" doc:"only those that come after this one in the list, by its id"`
+	Limit  int    `json:"limit,omitempty" minimum:"0" maximum:"1000" doc:"how many at most (default 50)"`
 }
 
 // Changes are requests for approval in brief: those to be reviewed first, then
 // the latest first.
 type Changes struct {
 	Changes []flyball.ChangeRequest `json:"changes"`
+	More    bool                    `json:"more,omitempty" doc:"whether there are further ones"`
+	Next    string                  `json:"next,omitempty" doc:"where they go on: the value of before"`
 }
 
 // ListChanges lists requests for approval in brief: those to be reviewed first,
@@ -222,17 +225,32 @@ func (s *Service) ListChanges(ctx context.Context, in ListChanges) (Changes, err
 	if in.Limit == 0 {
 		in.Limit = 50
 	}
-	at := now()
+	at, before := now(), in.Before
 	err = s.db.View(ctx, func(tx *store.Tx) error {
-		all, err := tx.ChangeRequests(!in.All, at, in.Limit)
-		for _, r := range all {
-			r.State = stateOf(r.ChangeRequest, at)
-			if p.may(r.Flag) == nil {
+		if _, err := tx.ChangeRequest(before); before != "" && err != nil {
+			return flyball.FieldErrorf("before", "there is no change %q", before)
+		}
+		for {
+			all, err := tx.ChangeRequests(!in.All, at, before, in.Limit+1) // one more tells whether there are more
+			if err != nil {
+				return err
+			}
+			for _, r := range all {
+				if before = r.ID; p.may(r.Flag) != nil {
+					continue
+				}
+				if out.More = len(out.Changes) == in.Limit; out.More {
+					out.Next = out.Changes[in.Limit-1].ID
+					return nil
+				}
+				r.State = stateOf(r.ChangeRequest, at)
 				r.Input, r.Plan.Edits, r.Plan.Previews = nil, []flyball.Edit{}, nil
 				out.Changes = append(out.Changes, r.ChangeRequest)
 			}
+			if len(all) <= in.Limit {
+				return nil
+			}
 		}
-		return err
 	})
 	return out, err
 }

@@ -70,12 +70,15 @@ type ListRollouts struct {
 	Environment string `json:"environment,omitempty" doc:"only those of one"`
 	Flag        string `json:"flag,omitempty" doc:"only those of one"`
 	Live        bool   `json:"live,omitempty" doc:"only those that still serve"`
+	Before      string `json:"before,omitempty" doc:"only those older than this one, by its id"`
 	Limit       int    `json:"limit,omitempty" minimum:"0" maximum:"1000" doc:"how many at most (default 100)"`
 }
 
 // Rollouts is a list of rollouts, newest first.
 type Rollouts struct {
 	Rollouts []flyball.Rollout `json:"rollouts"`
+	More     bool              `json:"more,omitempty" doc:"whether there are further ones"`
+	Next     string            `json:"next,omitempty" doc:"where they go on: the value of before"`
 }
 
 // ListRollouts lists rollouts, newest first.
@@ -88,16 +91,31 @@ func (s *Service) ListRollouts(ctx context.Context, in ListRollouts) (Rollouts, 
 	if in.Limit == 0 {
 		in.Limit = 100
 	}
+	which := store.RolloutFilter{Environment: in.Environment, Flag: in.Flag, Live: in.Live, Before: in.Before, Limit: in.Limit + 1} // one more tells whether there are more
 	err = s.db.View(ctx, func(tx *store.Tx) error {
-		found, err := tx.Rollouts(store.RolloutFilter{Environment: in.Environment, Flag: in.Flag, Live: in.Live, Limit: in.Limit})
-		for _, r := range found {
-			if p.may(r.Flag) == nil {
+		if _, err := tx.Rollout(in.Before); in.Before != "" && err != nil {
+			return flyball.FieldErrorf("before", "there is no rollout %q", in.Before)
+		}
+		for {
+			found, err := tx.Rollouts(which)
+			if err != nil {
+				return err
+			}
+			for _, r := range found {
+				if which.Before = r.ID; p.may(r.Flag) != nil {
+					continue
+				}
+				if out.More = len(out.Rollouts) == in.Limit; out.More {
+					out.Next = out.Rollouts[in.Limit-1].ID
+					return nil
+				}
 				out.Rollouts = append(out.Rollouts, r)
 			}
+			if len(found) < which.Limit {
+				return nil
+			}
 		}
-		return err
 	})
-	slices.SortStableFunc(out.Rollouts, func(a, b flyball.Rollout) int { return b.StartedAt.Compare(a.StartedAt) })
 	return out, err
 }
 

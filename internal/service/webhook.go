@@ -316,6 +316,7 @@ type ListDeliveries struct {
 // Deliveries is a list of deliveries, those of the latest entries first.
 type Deliveries struct {
 	Deliveries []flyball.Delivery `json:"deliveries"`
+	More       bool               `json:"more,omitempty" doc:"whether there are further ones"`
 }
 
 // ListDeliveries lists what webhooks were told, are to be told, or were not.
@@ -329,7 +330,10 @@ func (s *Service) ListDeliveries(ctx context.Context, in ListDeliveries) (out De
 				return err
 			}
 		}
-		out.Deliveries, err = tx.Deliveries(store.DeliveryFilter{Webhook: in.Webhook, State: in.State, Limit: in.Limit})
+		out.Deliveries, err = tx.Deliveries(store.DeliveryFilter{Webhook: in.Webhook, State: in.State, Limit: in.Limit + 1}) // one more tells whether there are more
+		if out.More = len(out.Deliveries) > in.Limit; out.More {
+			out.Deliveries = out.Deliveries[:in.Limit]
+		}
 		return err
 	})
 	return out, err

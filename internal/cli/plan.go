@@ -127,6 +127,8 @@ func (p *program) printRequest(r flyball.ChangeRequest) {
 		fmt.Fprintf(p.out, "%s by %s, %s\n", p.paint(green, "applied"), r.AppliedBy, local(r.AppliedAt.Time))
 	case r.State == flyball.RequestOpen && missing > 0:
 		fmt.Fprintf(p.out, "until %s, somebody else approves it:  flyball change approve %s --reason …\n", local(r.ExpiresAt), r.ID)
+	case r.State == flyball.RequestOpen && r.Proposer.OnBehalfOf != "":
+		fmt.Fprintf(p.out, "until %s, a person makes it:  flyball change apply %s\n", local(r.ExpiresAt), r.ID)
 	case r.State == flyball.RequestOpen:
 		fmt.Fprintf(p.out, "until %s, make it:  flyball change apply %s\n", local(r.ExpiresAt), r.ID)
 	}

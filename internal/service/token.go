@@ -165,6 +165,9 @@ func (s *Service) ListTokens(ctx context.Context, _ None) (out Tokens, err error
 		out.Tokens, err = tx.Tokens()
 		return err
 	})
+	for i := range out.Tokens {
+		s.tokens.tellUse(&out.Tokens[i])
+	}
 	return out, err
 }
 

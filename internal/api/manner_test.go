@@ -245,7 +245,7 @@ func TestABrokenGlassIsLoudAndReviewedBySomebodyElse(t *testing.T) {
 			h.in("breakGlass", token, "set_default", wish).want(t, 403)
 		}
 	})
-	r := h.in("breakGlass", h.admin, "set_default", wish).want(t, 200)
+	r := h.in("breakGlass", h.who("eve", "admin"), "set_default", wish).want(t, 200)
 	review := r.Header.Get(api.ReviewHeader)
 	entry := h.must("list_audit", fields{"limit": 1})
 	if entry.read(t, "entries.0.breakGlass") != true || entry.read(t, "entries.0.change") != review || entry.read(t, "entries.0.action") != "flag.default" {
@@ -255,7 +255,7 @@ func TestABrokenGlassIsLoudAndReviewedBySomebodyElse(t *testing.T) {
 	if first := h.call(ed, "list_changes", fields{}).want(t, 200); first.read(t, "changes.0.id") != review || first.read(t, "changes.0.state") != "review" || first.read(t, "changes.#") != 2.0 {
 		t.Errorf("the changes are %s", first.body)
 	}
-	h.call(h.admin, "review_change", fields{"id": review, "reason": "mine"}).want(t, 403)
+	h.call(h.who("eve", "admin"), "review_change", fields{"id": review, "reason": "mine"}).want(t, 403)
 	h.call(ed, "review_change", fields{"id": review, "reason": "no approver"}).want(t, 403)
 	h.call(bob, "approve_change", fields{"id": review, "reason": "late"}).want(t, 409)
 	h.call(bob, "review_change", fields{"id": review, "reason": "it was right"}).want(t, 200)
@@ -356,4 +356,30 @@ func TestApplyTakesNothingButADryRun(t *testing.T) {
 	})
 	h.apply(ann, r.ID).want(t, 201)
 	h.send("POST", request+"?dryRun=true", ann, "").want(t, 409)
+}
+
+// Whoever makes a token for somebody else does not approve by it what they
+// proposed themselves, or through an agent; what others proposed, its bearer may.
+func TestNobodyApprovesByATokenThatTheProposerMade(t *testing.T) {
+	t.Parallel()
+	h := furnished(t)
+	h.used(search)
+	eve := h.who("eve", "admin")
+	puppet := h.call(eve, "create_token", fields{"kind": "api", "name": "puppet", "actor": "user:bob", "reason": "a test"}).want(t, 201).read(t, "secret").(string)
+	agent := h.call(eve, "create_token", fields{"kind": "agent", "name": "hers", "onBehalfOf": "user:eve", "envelope": wide, "reason": "a test"}).want(t, 201).read(t, "secret").(string)
+	honest := h.who("bob", "approver")
+	wish := in(search).with("default", fields{"variant": "new"})
+	for who, token := range map[string]string{"herself": eve, "her agent": agent} {
+		id := h.in("propose", token, "set_default", wish).want(t, 201).read(t, "id")
+		h.unchanged(func() {
+			r := h.call(puppet, "approve_change", fields{"id": id, "reason": "looks fine"}).want(t, 403)
+			if !strings.Contains(string(r.body), "this token was made by its proposer") {
+				t.Errorf("%s: %s", who, r.body)
+			}
+		})
+		h.call(honest, "approve_change", fields{"id": id, "reason": "looks fine"}).want(t, 200)
+	}
+	h.call(puppet, "approve_change", fields{"id": h.proposed(), "reason": "what ann wants"}).want(t, 200)
+	review := h.in("breakGlass", eve, "set_default", wish).want(t, 200).Header.Get(api.ReviewHeader)
+	h.call(puppet, "review_change", fields{"id": review, "reason": "looks fine"}).want(t, 403)
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/eval"
@@ -57,7 +58,7 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 	if err := s.authorise(p, c); err != nil {
 		return Outcome{}, err
 	}
-	if strings.TrimSpace(c.reason) == "" || len(c.reason) > flyball.MaxTextLen {
+	if !says(c.reason) || len(c.reason) > flyball.MaxTextLen {
 		return Outcome{}, flyball.FieldErrorf("reason", "say why %s changes, in 1 to %d bytes", c.subject, flyball.MaxTextLen)
 	}
 	var e *edit
@@ -99,6 +100,11 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 		s.changed()
 	}
 	return out, nil
+}
+
+// says tells whether a text has anything in it that is seen.
+func says(text string) bool {
+	return strings.ContainsFunc(text, func(r rune) bool { return unicode.IsPrint(r) && !unicode.IsSpace(r) })
 }
 
 // authorise says whether a principal may make a change.

@@ -299,6 +299,11 @@ func (e *edit) approve(r *flyball.ChangeRequest) error {
 	if err != nil {
 		return err
 	}
+	if why == "" {
+		if why, err = e.madeBy(r.Proposer); err != nil {
+			return err
+		}
+	}
 	for _, g := range r.Plan.Needs.From {
 		if why == "" && !e.principal.allows(g.Role, g.Environment, g.Team) {
 			why = "it takes " + inWords([]flyball.Grant{g}) + ", and this token has less"
@@ -311,6 +316,22 @@ func (e *edit) approve(r *flyball.ChangeRequest) error {
 		r.Approvals = append(slices.Clone(r.Approvals), flyball.Approval{By: e.principal.ID, At: e.at, Digest: r.Plan.Digest, Reason: e.change.reason})
 	}
 	return nil
+}
+
+// madeBy says why the principal's token approves nothing of a proposer: it was
+// made by them, whomever it acts as, so that they hold both ends.
+func (e *edit) madeBy(proposer flyball.Actor) (why string, err error) {
+	if e.principal.Token == "" || e.principal.Session {
+		return "", nil
+	}
+	t, _, err := e.tx.TokenByID(e.principal.Token)
+	if flyball.CodeOf(err) == flyball.NotFound {
+		return "", nil
+	}
+	if err == nil && (t.CreatedBy == proposer.ID || proposer.OnBehalfOf != "" && t.CreatedBy == proposer.OnBehalfOf) {
+		why = "nobody approves what they proposed, and this token was made by its proposer: sign in, or use one that somebody else made"
+	}
+	return why, err
 }
 
 // RejectChange ends a request: its proposer, or the person behind that agent,

@@ -51,7 +51,7 @@ func (p *program) answer(o api.Operation, answer json.RawMessage) error {
 	}
 	answer = plainJSON(answer)
 	switch o.Name {
-	case "get_rollout", "start_rollout", "pause_rollout", "resume_rollout", "abort_rollout", "pass_gate":
+	case "get_rollout", "start_rollout", "expose", "pause_rollout", "resume_rollout", "step_back_rollout", "abort_rollout", "pass_gate":
 		return p.printRollout(answer)
 	case "list_changes":
 		return p.printChanges(answer)

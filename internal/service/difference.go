@@ -14,7 +14,21 @@ import (
 // difference tells edits in words, a line for each thing that differs.
 func difference(edits []flyball.Edit) ([]string, error) {
 	lines := []string{}
+	rollouts := map[string]bool{} // whose edits stand among them, and tell more than what is served for them
 	for _, e := range edits {
+		if e.Noun == "rollout" {
+			rollouts[e.Key] = true
+		}
+	}
+	for _, e := range edits {
+		if e.Noun == "rollout" && e.After != nil {
+			words, err := ofRollout(e)
+			if err != nil {
+				return nil, err
+			}
+			lines = append(lines, words...)
+			continue
+		}
 		what := e.Noun + " " + e.Key
 		if e.Environment != "" {
 			what += " in " + e.Environment
@@ -35,11 +49,25 @@ func difference(edits []flyball.Edit) ([]string, error) {
 		if err := json.Unmarshal(e.After, &after); err != nil {
 			return nil, err
 		}
+		if e.Noun == "config" {
+			withoutRollout(before, rollouts)
+			withoutRollout(after, rollouts)
+		}
 		for _, d := range differ("", before, after) {
 			lines = append(lines, what+": "+d)
 		}
 	}
 	return lines, nil
+}
+
+// withoutRollout takes what is served for one of some rollouts out of a
+// configuration.
+func withoutRollout(config any, rollouts map[string]bool) {
+	m, _ := config.(map[string]any)
+	overlay, _ := m["rollout"].(map[string]any)
+	if id, _ := overlay["id"].(string); rollouts[id] {
+		delete(m, "rollout")
+	}
 }
 
 // differ lists where two JSON values differ, by path. Lists of things with an id

@@ -43,20 +43,20 @@ func (e *edit) weigh(p *flyball.Plan, v flyball.Preview) {
 	}
 	level := level(e.exposed(v))
 	p.Why = append(p.Why, fmt.Sprintf("up to %s of the users of %s get something else", percent(e.exposed(v)), v.Environment))
-	tier, stateful := e.severity()
+	tier, stateful := e.severity(v)
 	switch tier {
 	case flyball.TierHigh:
 		level++
-		p.Why = append(p.Why, "the flag is of the high tier")
+		p.Why = append(p.Why, "a flag is of the high tier")
 	case flyball.TierLow:
 		level--
 		p.Why = append(p.Why, "the flag is of the low tier")
 	}
 	if stateful {
 		level++
-		p.Why = append(p.Why, "the flag is stateful")
+		p.Why = append(p.Why, "a flag is stateful")
 	}
-	if i := slices.IndexFunc(v.Flags, func(f flyball.FlagImpact) bool { return !f.Edited && f.Share.Value > 0 }); i >= 0 && !e.segmentsOnly() {
+	if i := slices.IndexFunc(v.Flags, depends); i >= 0 && !e.segmentsOnly() {
 		level++
 		p.Why = append(p.Why, v.Flags[i].Flag+" depends on it")
 	}
@@ -65,6 +65,10 @@ func (e *edit) weigh(p *flyball.Plan, v flyball.Preview) {
 		p.Risk = risk
 	}
 }
+
+// depends says of a flag that it was not edited and serves something else all the
+// same.
+func depends(f flyball.FlagImpact) bool { return !f.Edited && f.Share.Value > 0 }
 
 // level is the place among all risks of what a share of users notices.
 func level(share float64) int {
@@ -104,11 +108,11 @@ func (e *edit) segmentsOnly() bool { return len(e.editedFlags()) == 0 }
 
 func percent(share float64) string { return fmt.Sprintf("%.3g %%", 100*share) }
 
-// severity returns the highest tier of the flags that were edited, or that a
-// segment that was edited concerns, and whether one of them is stateful. A flag
-// counts as what it was, and as what it is to be: nobody lowers its tier and
-// raises it at once.
-func (e *edit) severity() (tier flyball.RiskTier, stateful bool) {
+// severity returns the highest tier of the flags that were edited, that depend on
+// them, or that a segment that was edited concerns, and whether one of them is
+// stateful. A flag counts as what it was, and as what it is to be: nobody lowers
+// its tier and raises it at once, or raises it by one of a lower tier before it.
+func (e *edit) severity(v flyball.Preview) (tier flyball.RiskTier, stateful bool) {
 	tiers := []flyball.RiskTier{flyball.TierLow, flyball.TierMedium, flyball.TierHigh}
 	seen := false
 	tier = flyball.TierLow
@@ -129,6 +133,11 @@ func (e *edit) severity() (tier flyball.RiskTier, stateful bool) {
 	if len(keys) == 0 {
 		for _, env := range e.altered() {
 			keys = append(keys, eval.Changed(e.rulesets[env].compiledBefore, e.rulesets[env].after.compiled)...)
+		}
+	}
+	for _, f := range v.Flags {
+		if depends(f) {
+			keys = append(keys, f.Flag)
 		}
 	}
 	for _, key := range keys {

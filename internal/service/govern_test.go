@@ -158,6 +158,14 @@ func TestTheRiskOfAChangeAndWhatItNeeds(t *testing.T) {
 			},
 			change: func(h *shop) func(context.Context) error { return h.serve(fastOf, split(5_000)) }, risk: "medium", needs: 1, why: "stateful"},
 		{name: "a dependant that changes is told", change: func(h *shop) func(context.Context) error { return h.serve(kindOf, flyball.Serve{Variant: "b"}) }, risk: "high", needs: 2, why: hangs + " depends on it"},
+		{name: "the tier of a dependant that changes counts",
+			before: func(h *shop) []func(context.Context) error {
+				return []func(context.Context) error{
+					h.update(hangs, func(f *flyball.Flag) { f.RiskTier, f.Consistency = flyball.TierHigh, flyball.Stateful }),
+					h.update(idle, func(f *flyball.Flag) { f.RiskTier = flyball.TierLow }), h.needs(hangs, idle, "on"),
+				}
+			},
+			change: func(h *shop) func(context.Context) error { return h.serve(idle, split(5_000)) }, risk: "high", needs: 2, why: "a flag is of the high tier; a flag is stateful; " + hangs},
 		{name: "a description is nobody's business", change: func(h *shop) func(context.Context) error {
 			return h.update(fastOf, func(f *flyball.Flag) { f.Description = "x" })
 		}, risk: "none"},

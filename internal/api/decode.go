@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -82,7 +83,7 @@ func (o Operation) decode(r *http.Request, body []byte, into any) (map[string]an
 			continue
 		}
 		if err := json.Unmarshal(data, into); err != nil {
-			return nil, flyball.Errorf(flyball.Invalid, "%s", readable(err))
+			return nil, unfit(err)
 		}
 	}
 	return fields, nil
@@ -128,6 +129,19 @@ func decodeObject(body []byte, fields *map[string]any) error {
 	}
 	*fields = object
 	return nil
+}
+
+// unfit names the field whose value cannot be taken as it is written, such as a
+// whole number with an exponent.
+func unfit(err error) error {
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && e.Field != "" {
+		value, isNumber := strings.CutPrefix(e.Value, "number ")
+		if isNumber && e.Type.Kind() != reflect.String {
+			return flyball.FieldErrorf(e.Field, "%s is not a whole number that fits; write it in digits alone", value)
+		}
+		return flyball.FieldErrorf(e.Field, "cannot be a JSON %s", e.Value)
+	}
+	return flyball.Errorf(flyball.Invalid, "%s", readable(err))
 }
 
 func readable(err error) string { return strings.TrimPrefix(err.Error(), "json: ") }

@@ -126,7 +126,7 @@ func (a *App) start(ctx context.Context, c Config) error {
 		Log: a.log, Judgeable: func(plan flyball.RolloutPlan, metrics []flyball.Metric) error {
 			return errors.Join(ingest.Supported(plan, metrics), poller.Reaches(plan, metrics))
 		},
-		Changed: runner.Wake, Seal: seal, Tell: teller.Tell,
+		Changed: runner.Wake, Seal: seal, Tell: teller.Tell, Reachable: reach.CheckURL,
 		Evidence: func(ctx context.Context, id string) (flyball.Evidence, bool, error) {
 			return runner.Evidence(ctx, id, time.Now())
 		},

@@ -96,6 +96,11 @@ func (e *edit) putWebhook(in PutWebhook, old store.WebhookRecord) error {
 	if err := next.Webhook.Validate(target); err != nil {
 		return err
 	}
+	if check := e.service.reachable; check != nil && target.URL != was.URL {
+		if err := check(target.URL); err != nil {
+			return flyball.FieldErrorf("url", "%s", err)
+		}
+	}
 	for i, key := range next.Environments {
 		if _, err := e.tx.Environment(key); flyball.CodeOf(err) == flyball.NotFound {
 			return flyball.FieldErrorf(fmt.Sprintf("environments[%d]", i), "there is no environment %q", key)

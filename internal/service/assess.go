@@ -28,21 +28,31 @@ func (e *edit) assess(p *flyball.Plan) error {
 			return err
 		}
 		p.Previews = append(p.Previews, preview)
-		e.weigh(p, preview)
+		before, err := e.unaskedBefore(preview)
+		if err != nil {
+			return err
+		}
+		e.weigh(p, preview, before)
 	}
 	return nil
 }
 
-// weigh raises the risk of a plan to what one environment's preview says.
-func (e *edit) weigh(p *flyball.Plan, v flyball.Preview) {
+// weigh raises the risk of a plan to what one environment's preview says, and what
+// went before it.
+func (e *edit) weigh(p *flyball.Plan, v flyball.Preview, before float64) {
 	if v.Share.High == 0 {
 		if v.Basis == "unused" {
 			p.Why = append(p.Why, "no program evaluates it in "+v.Environment)
 		}
 		return
 	}
-	level := level(e.exposed(v))
-	p.Why = append(p.Why, fmt.Sprintf("up to %s of the users of %s get something else", percent(e.exposed(v)), v.Environment))
+	exposed := e.exposed(v)
+	p.Why = append(p.Why, fmt.Sprintf("up to %s of the users of %s get something else", percent(exposed), v.Environment))
+	if before > 0 {
+		exposed = min(1, exposed+before)
+		p.Why = append(p.Why, fmt.Sprintf("%s together with what nobody approved in the last 24 hours", percent(exposed)))
+	}
+	level := level(exposed)
 	tier, stateful := e.severity(v)
 	switch tier {
 	case flyball.TierHigh:

@@ -82,6 +82,7 @@ func (b *blast) preview() flyball.Preview {
 		} else if later, why := b.latent(key); later > 0 {
 			note(why)
 			latent += later
+			f.Latent = later
 			f.Share.High = min(1, f.Share.High+later)
 			f.Affected = times(f.Share, b.sample.Users)
 		}

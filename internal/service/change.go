@@ -180,6 +180,9 @@ func (e *edit) run() error {
 	if e.manner.Plans() {
 		return errDryRun
 	}
+	if err := e.noteUnasked(); err != nil {
+		return err
+	}
 	altered := e.altered()
 	for _, env := range altered {
 		if err := e.commit(env, e.rulesets[env]); err != nil {

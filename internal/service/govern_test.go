@@ -95,6 +95,14 @@ func (h *shop) update(key string, alter func(*flyball.Flag)) func(context.Contex
 	}
 }
 
+// rule gives testers a variant.
+func (h *shop) rule(key, variant string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		_, err := h.s.AddRule(ctx, AddRule{FlagIn: in(key), Rule: flyball.Rule{ID: "more", If: flyball.Condition{Segment: "testers"}, Serve: flyball.Serve{Variant: variant}}})
+		return err
+	}
+}
+
 // needs makes a flag serve "on" to everybody where another serves a variant.
 func (h *shop) needs(key, needed, variant string) func(context.Context) error {
 	return func(ctx context.Context) error {
@@ -286,6 +294,32 @@ func TestTheRiskOfAChangeAndWhatItNeeds(t *testing.T) {
 					return err
 				}
 			}, risk: "none"},
+		{name: "to remove a rule never waits, where what follows is safe", change: func(h *shop) func(context.Context) error {
+			return func(ctx context.Context) error {
+				_, err := h.s.RemoveRule(ctx, RemoveRule{FlagIn: in(fastOf), ID: "testers"})
+				return err
+			}
+		}, risk: "high", retreat: true},
+		{name: "to remove a rule waits, where what follows is not safe",
+			before: func(h *shop) []func(context.Context) error {
+				return []func(context.Context) error{h.serve(fastOf, split(500_000))}
+			},
+			change: func(h *shop) func(context.Context) error {
+				return func(ctx context.Context) error {
+					_, err := h.s.RemoveRule(ctx, RemoveRule{FlagIn: in(fastOf), ID: "testers"})
+					return err
+				}
+			}, risk: "high", needs: 2},
+		{name: "a rule that is safe never waits", change: func(h *shop) func(context.Context) error { return h.rule(kindOf, "safe") }, risk: "high", retreat: true},
+		{name: "a rule that is not safe waits", change: func(h *shop) func(context.Context) error { return h.rule(kindOf, "b") }, risk: "high", needs: 2},
+		{name: "to wait for one flag more never waits", change: func(h *shop) func(context.Context) error {
+			return func(ctx context.Context) error {
+				_, err := h.s.SetConfig(ctx, SetConfig{FlagIn: in(kindOf), Config: Config{
+					Enabled: true, OffVariant: "safe", Default: flyball.Serve{Variant: "a"}, Prerequisites: []flyball.Prerequisite{{Flag: idle, Variant: "on"}},
+				}})
+				return err
+			}
+		}, risk: "high", retreat: true},
 		{name: "the end of a rollout never waits, though another flag rises by it",
 			before: func(h *shop) []func(context.Context) error {
 				return []func(context.Context) error{h.needs(hangs, fastOf, "off"), h.start(true, 500_000)}

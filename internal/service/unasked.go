@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/flyballdev/flyball"
+	"github.com/flyballdev/flyball/eval"
 	"github.com/flyballdev/flyball/internal/store"
 )
 
@@ -34,16 +35,8 @@ func (e *edit) unaskedBefore(v flyball.Preview) (share float64, err error) {
 func (e *edit) noteUnasked() error {
 	for _, env := range e.altered() {
 		after := e.rulesets[env].after
-		for _, key := range e.editedFlags() {
-			f := after.compiled.Flag(key)
-			if variant, one := "", false; f != nil {
-				if variant, one = only(f); !one || variant != f.SafeVariant {
-					continue
-				}
-			}
-			if err := e.tx.ForgetUnasked(env, key); err != nil {
-				return err
-			}
+		if err := e.forgetSafe(env, after.compiled); err != nil {
+			return err
 		}
 		if e.planned == nil || e.principal.automatic() || e.started() != nil || e.planned.Retreat {
 			continue
@@ -53,6 +46,29 @@ func (e *edit) noteUnasked() error {
 			continue
 		}
 		if err := e.noteUnaskedIn(e.planned.Previews[at], after.id.Version); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forgetSafe begins anew with flags that were edited and are gone, or serve their
+// safe variant to everybody.
+func (e *edit) forgetSafe(environment string, after *eval.Ruleset) error {
+	sums, err := e.tx.Unasked(environment, time.Time{})
+	if err != nil || len(sums) == 0 {
+		return err
+	}
+	for _, key := range e.editedFlags() {
+		if _, noted := sums[key]; !noted {
+			continue
+		}
+		if f := after.Flag(key); f != nil {
+			if variant, one := only(f); !one || variant != f.SafeVariant {
+				continue
+			}
+		}
+		if err := e.tx.ForgetUnasked(environment, key); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -109,7 +110,9 @@ func (a agent) evidence(ctx context.Context, _ *mcp.CallToolRequest, in rolloutN
 	}
 	out.Untrusted.add("why", e.Why)
 	for _, q := range e.Quality {
-		out.Quality = append(out.Quality, q.Kind)
+		if !slices.Contains(out.Quality, q.Kind) { // once, though it be of both arms
+			out.Quality = append(out.Quality, q.Kind)
+		}
 	}
 	if e.Winner != nil {
 		out.Winner = e.Winner.Variant

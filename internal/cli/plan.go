@@ -219,6 +219,8 @@ func (p *program) printImpact(f flyball.FlagImpact, by string) {
 	}
 	if f.Basis == "structure" {
 		fmt.Fprintf(p.out, "  %s: at most %.3g %%\n", what, 100*f.Share.High)
+	} else if f.Share.High == 0 {
+		fmt.Fprintf(p.out, "  %s: nobody, by its rules\n", what)
 	} else if len(f.Moves) == 0 {
 		fmt.Fprintf(p.out, "  %s: none of those contexts\n", what)
 	}

@@ -54,6 +54,7 @@ type blast struct {
 	affected hits
 	gain     hits
 	lose     hits
+	possible bool // the rules allow that somebody gets something else
 }
 
 // hits marks contexts of a sample.
@@ -95,9 +96,12 @@ func (b *blast) preview() flyball.Preview {
 			v.Share = flyball.Estimate{Value: min(1, unsure), High: min(1, unsure)}
 		}
 	}
+	v.Gain, v.Lose = b.scale.users(b.gain), b.scale.users(b.lose)
+	if v.Basis == "sample" && !b.possible { // which is surer than any sample
+		v.Share, v.Gain, v.Lose = flyball.Estimate{}, flyball.Estimate{}, flyball.Estimate{}
+	}
 	v.Share.High = min(1, v.Share.High+latent)
 	v.Affected = times(v.Share, v.Users)
-	v.Gain, v.Lose = b.scale.users(b.gain), b.scale.users(b.lose)
 	if unsure+latent > 0 {
 		v.Gain.High, v.Lose.High = v.Affected.High, v.Affected.High
 	}
@@ -153,7 +157,10 @@ func (b *blast) impact(key string) (f flyball.FlagImpact, why string) {
 		f.Affected = times(f.Share, b.sample.Users)
 		return f, why
 	}
-	b.evaluate(&f, moments)
+	if b.bound(key) > 0 {
+		b.possible = true
+		b.evaluate(&f, moments)
+	}
 	return f, ""
 }
 

@@ -41,6 +41,11 @@ func TestWhatARetreatWouldRaiseIsJudgedWhenItIsSetUp(t *testing.T) {
 				return configure(h, hangs, Config{Enabled: true, OffVariant: "on", Default: flyball.Serve{Variant: "off"}, Prerequisites: []flyball.Prerequisite{{Flag: kindOf, Variant: "a"}}})
 			}, risk: "high", needs: 2, why: "rises when"},
 		{name: "to wait for what is there, and is no safe variant", change: func(h *shop) func(context.Context) error { return h.needs(fastOf, kindOf, "b") }, risk: "low"},
+		{name: "what serves the same to everybody, in another way", change: func(h *shop) func(context.Context) error {
+			return configure(h, kindOf, Config{Enabled: true, OffVariant: "safe", Default: flyball.Serve{Variant: "a"}, Rules: []flyball.Rule{
+				{ID: "same", If: flyball.Condition{Attribute: "targetingKey", Op: "in", Values: []any{"user-1"}}, Serve: flyball.Serve{Variant: "a"}},
+			}})
+		}, risk: "none"},
 		{name: "another value of the safe variant", change: func(h *shop) func(context.Context) error {
 			return h.update(kindOf, func(f *flyball.Flag) { f.Variants = flyball.Variants{"safe": "unsafe", "a": "a", "b": "b"} })
 		}, risk: "high", needs: 2, why: "a kill of " + kindOf},

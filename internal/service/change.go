@@ -180,6 +180,12 @@ func (e *edit) run() error {
 	if e.manner.Plans() {
 		return errDryRun
 	}
+	return e.write()
+}
+
+// write makes what was staged, and allowed, true: versions, audit entries, and
+// what the judge is to hear of.
+func (e *edit) write() error {
 	if err := e.noteUnasked(); err != nil {
 		return err
 	}
@@ -345,5 +351,3 @@ func (e *edit) outcome() Outcome {
 	}
 	return out
 }
-
-func joinErrors(errs []error) error { return errors.Join(errs...) }

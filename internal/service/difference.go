@@ -21,43 +21,42 @@ func difference(edits []flyball.Edit) ([]string, error) {
 		}
 	}
 	for _, e := range edits {
-		if e.Noun == "rollout" && e.After != nil {
-			words, err := ofRollout(e)
-			if err != nil {
-				return nil, err
-			}
-			lines = append(lines, words...)
-			continue
-		}
-		what := e.Noun + " " + e.Key
-		if e.Environment != "" {
-			what += " in " + e.Environment
-		}
-		switch {
-		case e.Before == nil:
-			lines = append(lines, "new: "+what)
-		case e.After == nil:
-			lines = append(lines, "gone: "+what)
-			continue
-		}
-		var before, after any
-		if e.Before != nil {
-			if err := json.Unmarshal(e.Before, &before); err != nil {
-				return nil, err
-			}
-		}
-		if err := json.Unmarshal(e.After, &after); err != nil {
+		words, err := inEdit(e, rollouts)
+		if err != nil {
 			return nil, err
 		}
-		if e.Noun == "config" {
-			withoutRollout(before, rollouts)
-			withoutRollout(after, rollouts)
-		}
-		for _, d := range differ("", before, after) {
-			lines = append(lines, what+": "+d)
-		}
+		lines = append(lines, words...)
 	}
 	return lines, nil
+}
+
+// inEdit tells one edit in words; what is served for some rollouts is told by
+// theirs.
+func inEdit(e flyball.Edit, rollouts map[string]bool) (lines []string, err error) {
+	if e.Noun == "rollout" && e.After != nil {
+		return ofRollout(e)
+	}
+	what := e.Noun + " " + e.Key
+	if e.Environment != "" {
+		what += " in " + e.Environment
+	}
+	var before, after any
+	if e.After == nil {
+		return []string{"gone: " + what}, nil
+	}
+	if e.Before == nil {
+		lines = append(lines, "new: "+what)
+	} else if err := json.Unmarshal(e.Before, &before); err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(e.After, &after); err != nil {
+		return nil, err
+	}
+	if e.Noun == "config" {
+		withoutRollout(before, rollouts)
+		withoutRollout(after, rollouts)
+	}
+	return append(lines, led(what, differ("", before, after))...), nil
 }
 
 // withoutRollout takes what is served for one of some rollouts out of a

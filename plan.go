@@ -117,6 +117,7 @@ type ChangeRequest struct {
 	RejectedAs string          `json:"rejectedAs,omitempty" doc:"why it was rejected"`
 	AppliedBy  ActorID         `json:"appliedBy,omitempty"`
 	AppliedAt  *Time           `json:"appliedAt,omitempty"`
+	AppliedAs  string          `json:"appliedAs,omitempty" doc:"what whoever applied it said"`
 }
 
 // An Approval is one person's consent to exactly one change. It is used once.

@@ -200,18 +200,24 @@ func row(name string) (Operation, error) {
 func (s *Server) runAgain(kept func(*http.Request) (service.Proposal, *service.Manner, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := readBody(w, r, limitBody)
-		if err == nil {
-			err = nothing(body)
+		if err != nil {
+			writeProblem(w, r, err)
+			return
 		}
+		said, err := saidIn(body)
 		if err != nil {
 			writeProblem(w, r, err)
 			return
 		}
 		what, m, err := kept(r)
+		if err == nil && said != "" && m.Request == "" {
+			err = flyball.FieldErrorf("reason", "was given when it was planned: leave it out")
+		}
 		if err != nil {
 			writeProblem(w, r, err)
 			return
 		}
+		m.Said = said
 		o, err := row(what.Operation)
 		if err == nil {
 			err = service.Allow(new(service.PrincipalOf(r.Context())), o.Access)
@@ -224,20 +230,30 @@ func (s *Server) runAgain(kept func(*http.Request) (service.Proposal, *service.M
 	}
 }
 
-// nothing refuses a body that says something: what is run again was kept, and
-// whoever sends a reason, or dryRun, is to hear that it does not count.
-func nothing(body []byte) error {
+// saidIn reads what whoever applies something says to that, if anything. All else
+// was kept: whoever sends it, such as dryRun, is to hear that it does not count.
+func saidIn(body []byte) (reason string, err error) {
 	if len(bytes.TrimSpace(body)) == 0 {
-		return nil
+		return "", nil
+	}
+	if err := once(body); err != nil {
+		return "", err
 	}
 	var fields map[string]any
 	if err := decodeObject(body, &fields); err != nil {
-		return err
+		return "", err
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		return flyball.FieldErrorf(name, "is not known here: what is applied was kept when it was proposed or planned; dryRun stands in the query")
+		text, isText := fields[name].(string)
+		switch {
+		case name != "reason":
+			return "", flyball.FieldErrorf(name, "is not known here: what is applied was kept when it was proposed or planned; dryRun stands in the query")
+		case !isText || len(text) > flyball.MaxTextLen || strings.ContainsRune(text, 0):
+			return "", flyball.FieldErrorf(name, "is text of at most %d bytes, without zero bytes", flyball.MaxTextLen)
+		}
+		reason = text
 	}
-	return nil
+	return reason, nil
 }
 
 // manners are the parameters of an operation in the OpenAPI document that say in
@@ -271,6 +287,10 @@ func applyEntries() []*huma.Operation {
 		return e
 	}
 	change := entry("apply_change", applyPath, "changes", "Make a change that was approved; it answers as the capability that was proposed.", "0f3a9c12d4e5", "id", "the change's id")
+	change.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{
+		Type: huma.TypeObject, AdditionalProperties: false,
+		Properties: map[string]*huma.Schema{"reason": {Type: huma.TypeString, Description: "what you say to it, if anything; why it is made was said when it was proposed"}},
+	}}}}
 	change.Parameters = append(change.Parameters, &huma.Param{Name: manDryRun, In: "query", Description: "apply nothing; tell the plan, if it can be applied", Schema: &huma.Schema{Type: huma.TypeBoolean}})
 	plan := entry("apply_plan", applyPlanPath, "plans", "Make a change that was planned in the last hour, if it is still exactly that one; it answers as the capability that was planned.", "DIGEST", "digest", "the plan's digest")
 	if o, err := row("configure_flag"); err == nil { // as any other change

@@ -325,9 +325,9 @@ func TestEveryPartOfABodyMayBeAnythingInEveryManner(t *testing.T) {
 	}
 }
 
-// What is applied was kept; whoever sends a reason with it, or a dry run in the
-// wrong place, is told, and nothing is applied.
-func TestApplyTakesNothingButADryRun(t *testing.T) {
+// What is applied was kept; what is said to it is kept too. Whoever sends anything
+// else, such as a dry run in the wrong place, is told, and nothing is applied.
+func TestApplyTakesAReasonAndADryRunAndNothingElse(t *testing.T) {
 	t.Parallel()
 	h := furnished(t)
 	ann, bob := h.ann(), h.token(fields{"kind": "api", "name": "bob", "actor": "user:bob"})
@@ -339,7 +339,7 @@ func TestApplyTakesNothingButADryRun(t *testing.T) {
 	request := "/api/v1/changes/" + r.ID + "/apply"
 	h.unchanged(func() {
 		for _, tt := range []struct{ target, body, field string }{
-			{request, `{"dryRun":true}`, "dryRun"}, {request, `{"reason":"late"}`, "reason"}, {request, `[]`, ""},
+			{request, `{"dryRun":true}`, "dryRun"}, {request, `{"reason":7}`, "reason"}, {request, `{"reason":"a","reason":"b"}`, "reason"}, {request, `[]`, ""},
 			{"/api/v1/plans/" + p.Digest + "/apply", `{"reason":"late"}`, "reason"},
 			{request + "?dryrun=true", "", "dryrun"}, {request + "?breakGlass=true", "", "breakGlass"}, {request + "?dryRun=maybe", "", "dryRun"},
 			{request + "?dryRun=true&dryRun=false", "", "dryRun"},
@@ -354,7 +354,10 @@ func TestApplyTakesNothingButADryRun(t *testing.T) {
 			t.Errorf("the dry run is of %s, not of %s", again.Digest, p.Digest)
 		}
 	})
-	h.apply(ann, r.ID).want(t, 201)
+	h.send("POST", request, ann, `{"reason":"both agree"}`).want(t, 201)
+	if got := h.call(ann, "get_change", fields{"id": r.ID}).read(t, "appliedAs"); got != "both agree" {
+		t.Errorf("whoever applied it said %v", got)
+	}
 	h.send("POST", request+"?dryRun=true", ann, "").want(t, 409)
 }
 

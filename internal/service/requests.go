@@ -121,7 +121,7 @@ func (e *edit) use(id string, p *flyball.Plan) error {
 			With("needs", p.Needs).With("approvals", valid).With("void", void)
 	}
 	r.Approvals, r.State = valid, flyball.RequestApplied
-	r.AppliedBy, r.AppliedAt = e.principal.ID, &flyball.Time{Time: e.at}
+	r.AppliedBy, r.AppliedAt, r.AppliedAs = e.principal.ID, &flyball.Time{Time: e.at}, e.manner.Said
 	e.request = &r.ChangeRequest
 	return e.tx.UpdateChangeRequest(r)
 }

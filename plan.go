@@ -59,6 +59,7 @@ type FlagImpact struct {
 	Basis    string              `json:"basis" enum:"sample,structure"`
 	Affected Estimate            `json:"affected"`
 	Share    Estimate            `json:"share" doc:"affected of all, 0 to 1"`
+	Latent   float64             `json:"latent,omitempty" doc:"share that a retreat, which waits for nobody, could give something else later, and could not before"`
 	Moves    []Move              `json:"moves,omitempty" doc:"from which variant to which"`
 	By       map[string]Estimate `json:"by,omitempty" doc:"affected, by the value of the attribute that was asked for"`
 	Examples []Example           `json:"examples,omitempty"`
@@ -116,6 +117,7 @@ type ChangeRequest struct {
 	RejectedAs string          `json:"rejectedAs,omitempty" doc:"why it was rejected"`
 	AppliedBy  ActorID         `json:"appliedBy,omitempty"`
 	AppliedAt  *Time           `json:"appliedAt,omitempty"`
+	AppliedAs  string          `json:"appliedAs,omitempty" doc:"what whoever applied it said"`
 }
 
 // An Approval is one person's consent to exactly one change. It is used once.

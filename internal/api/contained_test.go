@@ -28,7 +28,7 @@ func (h *house) installation() installation {
 	out := installation{Fixed: map[string]string{}, Served: map[string]map[string]string{}, Plans: map[string]flyball.RolloutPlan{}}
 	for _, row := range []string{"get_policy", "list_tokens", "list_webhooks", "list_teams", "list_metrics", "list_segments", "list_agents"} {
 		body := string(h.must(row, fields{}).body)
-		out.Fixed[row] = regexp.MustCompile(`"(used|pending)":(\{[^}]*\}|\d+)`).ReplaceAllString(body, "")
+		out.Fixed[row] = regexp.MustCompile(`,?"(used|pending|lastUsed)":(\{[^}]*\}|\d+|"[^"]*")`).ReplaceAllString(body, "")
 	}
 	var all service.Rollouts
 	if err := json.Unmarshal(h.must("list_rollouts", fields{"live": true}).body, &all); err != nil {

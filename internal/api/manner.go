@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"maps"
@@ -137,8 +138,32 @@ func (s *Server) approved(r *http.Request) (service.Proposal, *service.Manner, e
 	if err != nil {
 		return service.Proposal{}, nil, err
 	}
+	dry, err := dryRunOf(r)
+	if err != nil {
+		return service.Proposal{}, nil, err
+	}
 	input, err := s.service.InputOf(request)
-	return service.Proposal{Operation: request.Operation, Input: input}, &service.Manner{Request: request.ID}, err
+	return service.Proposal{Operation: request.Operation, Input: input}, &service.Manner{Request: request.ID, DryRun: dry}, err
+}
+
+// dryRunOf says whether a request to apply what was approved is only to find out
+// whether it can be.
+func dryRunOf(r *http.Request) (bool, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return false, flyball.Errorf(flyball.Invalid, "the query is malformed: %v", err)
+	}
+	for name, values := range query {
+		switch yes, err := strconv.ParseBool(query.Get(name)); {
+		case name != manDryRun:
+			return false, flyball.FieldErrorf(strings.ToValidUTF8(name, "\uFFFD"), "is not known in the query, which takes dryRun here")
+		case err != nil || len(values) > 1:
+			return false, flyball.FieldErrorf(name, "%q is neither true nor false", values)
+		default:
+			return yes, nil
+		}
+	}
+	return false, nil
 }
 
 // planned is what a request to make, or to propose, a change that was planned
@@ -174,16 +199,25 @@ func row(name string) (Operation, error) {
 // runAgain answers requests to run a capability with an input that was kept.
 func (s *Server) runAgain(kept func(*http.Request) (service.Proposal, *service.Manner, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		_, err := readBody(w, r, limitBody)
+		body, err := readBody(w, r, limitBody)
+		if err != nil {
+			writeProblem(w, r, err)
+			return
+		}
+		said, err := saidIn(body)
 		if err != nil {
 			writeProblem(w, r, err)
 			return
 		}
 		what, m, err := kept(r)
+		if err == nil && said != "" && m.Request == "" {
+			err = flyball.FieldErrorf("reason", "was given when it was planned: leave it out")
+		}
 		if err != nil {
 			writeProblem(w, r, err)
 			return
 		}
+		m.Said = said
 		o, err := row(what.Operation)
 		if err == nil {
 			err = service.Allow(new(service.PrincipalOf(r.Context())), o.Access)
@@ -194,6 +228,32 @@ func (s *Server) runAgain(kept func(*http.Request) (service.Proposal, *service.M
 		}
 		o.run(s.service, w, r, m, func(_ context.Context, into any) error { return json.Unmarshal(what.Input, into) })
 	}
+}
+
+// saidIn reads what whoever applies something says to that, if anything. All else
+// was kept: whoever sends it, such as dryRun, is to hear that it does not count.
+func saidIn(body []byte) (reason string, err error) {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return "", nil
+	}
+	if err := once(body); err != nil {
+		return "", err
+	}
+	var fields map[string]any
+	if err := decodeObject(body, &fields); err != nil {
+		return "", err
+	}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		text, isText := fields[name].(string)
+		switch {
+		case name != "reason":
+			return "", flyball.FieldErrorf(name, "is not known here: what is applied was kept when it was proposed or planned; dryRun stands in the query")
+		case !isText || len(text) > flyball.MaxTextLen || strings.ContainsRune(text, 0):
+			return "", flyball.FieldErrorf(name, "is text of at most %d bytes, without zero bytes", flyball.MaxTextLen)
+		}
+		reason = text
+	}
+	return reason, nil
 }
 
 // manners are the parameters of an operation in the OpenAPI document that say in
@@ -227,6 +287,11 @@ func applyEntries() []*huma.Operation {
 		return e
 	}
 	change := entry("apply_change", applyPath, "changes", "Make a change that was approved; it answers as the capability that was proposed.", "0f3a9c12d4e5", "id", "the change's id")
+	change.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{
+		Type: huma.TypeObject, AdditionalProperties: false,
+		Properties: map[string]*huma.Schema{"reason": {Type: huma.TypeString, Description: "what you say to it, if anything; why it is made was said when it was proposed"}},
+	}}}}
+	change.Parameters = append(change.Parameters, &huma.Param{Name: manDryRun, In: "query", Description: "apply nothing; tell the plan, if it can be applied", Schema: &huma.Schema{Type: huma.TypeBoolean}})
 	plan := entry("apply_plan", applyPlanPath, "plans", "Make a change that was planned in the last hour, if it is still exactly that one; it answers as the capability that was planned.", "DIGEST", "digest", "the plan's digest")
 	if o, err := row("configure_flag"); err == nil { // as any other change
 		plan.Parameters = append(plan.Parameters, o.manners()...)

@@ -245,7 +245,7 @@ func TestABrokenGlassIsLoudAndReviewedBySomebodyElse(t *testing.T) {
 			h.in("breakGlass", token, "set_default", wish).want(t, 403)
 		}
 	})
-	r := h.in("breakGlass", h.admin, "set_default", wish).want(t, 200)
+	r := h.in("breakGlass", h.who("eve", "admin"), "set_default", wish).want(t, 200)
 	review := r.Header.Get(api.ReviewHeader)
 	entry := h.must("list_audit", fields{"limit": 1})
 	if entry.read(t, "entries.0.breakGlass") != true || entry.read(t, "entries.0.change") != review || entry.read(t, "entries.0.action") != "flag.default" {
@@ -255,7 +255,7 @@ func TestABrokenGlassIsLoudAndReviewedBySomebodyElse(t *testing.T) {
 	if first := h.call(ed, "list_changes", fields{}).want(t, 200); first.read(t, "changes.0.id") != review || first.read(t, "changes.0.state") != "review" || first.read(t, "changes.#") != 2.0 {
 		t.Errorf("the changes are %s", first.body)
 	}
-	h.call(h.admin, "review_change", fields{"id": review, "reason": "mine"}).want(t, 403)
+	h.call(h.who("eve", "admin"), "review_change", fields{"id": review, "reason": "mine"}).want(t, 403)
 	h.call(ed, "review_change", fields{"id": review, "reason": "no approver"}).want(t, 403)
 	h.call(bob, "approve_change", fields{"id": review, "reason": "late"}).want(t, 409)
 	h.call(bob, "review_change", fields{"id": review, "reason": "it was right"}).want(t, 200)
@@ -323,4 +323,66 @@ func TestEveryPartOfABodyMayBeAnythingInEveryManner(t *testing.T) {
 			})
 		}
 	}
+}
+
+// What is applied was kept; what is said to it is kept too. Whoever sends anything
+// else, such as a dry run in the wrong place, is told, and nothing is applied.
+func TestApplyTakesAReasonAndADryRunAndNothingElse(t *testing.T) {
+	t.Parallel()
+	h := furnished(t)
+	ann, bob := h.ann(), h.token(fields{"kind": "api", "name": "bob", "actor": "user:bob"})
+	var r flyball.ChangeRequest
+	h.in("propose", ann, "create_team", fields{"key": "growth", "reason": "a test"}).want(t, 201).into(t, &r)
+	var p flyball.Plan
+	h.in("dryRun", ann, "create_team", fields{"key": "growth", "reason": "a test"}).want(t, 200).into(t, &p)
+	h.call(bob, "approve_change", fields{"id": r.ID, "reason": "a test"}).want(t, 200)
+	request := "/api/v1/changes/" + r.ID + "/apply"
+	h.unchanged(func() {
+		for _, tt := range []struct{ target, body, field string }{
+			{request, `{"dryRun":true}`, "dryRun"}, {request, `{"reason":7}`, "reason"}, {request, `{"reason":"a","reason":"b"}`, "reason"}, {request, `[]`, ""},
+			{"/api/v1/plans/" + p.Digest + "/apply", `{"reason":"late"}`, "reason"},
+			{request + "?dryrun=true", "", "dryrun"}, {request + "?breakGlass=true", "", "breakGlass"}, {request + "?dryRun=maybe", "", "dryRun"},
+			{request + "?dryRun=true&dryRun=false", "", "dryRun"},
+		} {
+			if got := h.send("POST", tt.target, ann, tt.body).want(t, 422).read(t, "errors.0.field"); tt.field != "" && got != tt.field {
+				t.Errorf("%s %s: it blames %v", tt.target, tt.body, got)
+			}
+		}
+		var again flyball.Plan
+		h.send("POST", request+"?dryRun=true", ann, "").want(t, 200).into(t, &again)
+		if again.Digest != p.Digest {
+			t.Errorf("the dry run is of %s, not of %s", again.Digest, p.Digest)
+		}
+	})
+	h.send("POST", request, ann, `{"reason":"both agree"}`).want(t, 201)
+	if got := h.call(ann, "get_change", fields{"id": r.ID}).read(t, "appliedAs"); got != "both agree" {
+		t.Errorf("whoever applied it said %v", got)
+	}
+	h.send("POST", request+"?dryRun=true", ann, "").want(t, 409)
+}
+
+// Whoever makes a token for somebody else does not approve by it what they
+// proposed themselves, or through an agent; what others proposed, its bearer may.
+func TestNobodyApprovesByATokenThatTheProposerMade(t *testing.T) {
+	t.Parallel()
+	h := furnished(t)
+	h.used(search)
+	eve := h.who("eve", "admin")
+	puppet := h.call(eve, "create_token", fields{"kind": "api", "name": "puppet", "actor": "user:bob", "reason": "a test"}).want(t, 201).read(t, "secret").(string)
+	agent := h.call(eve, "create_token", fields{"kind": "agent", "name": "hers", "onBehalfOf": "user:eve", "envelope": wide, "reason": "a test"}).want(t, 201).read(t, "secret").(string)
+	honest := h.who("bob", "approver")
+	wish := in(search).with("default", fields{"variant": "new"})
+	for who, token := range map[string]string{"herself": eve, "her agent": agent} {
+		id := h.in("propose", token, "set_default", wish).want(t, 201).read(t, "id")
+		h.unchanged(func() {
+			r := h.call(puppet, "approve_change", fields{"id": id, "reason": "looks fine"}).want(t, 403)
+			if !strings.Contains(string(r.body), "this token was made by its proposer") {
+				t.Errorf("%s: %s", who, r.body)
+			}
+		})
+		h.call(honest, "approve_change", fields{"id": id, "reason": "looks fine"}).want(t, 200)
+	}
+	h.call(puppet, "approve_change", fields{"id": h.proposed(), "reason": "what ann wants"}).want(t, 200)
+	review := h.in("breakGlass", eve, "set_default", wish).want(t, 200).Header.Get(api.ReviewHeader)
+	h.call(puppet, "review_change", fields{"id": review, "reason": "looks fine"}).want(t, 403)
 }

@@ -52,6 +52,9 @@ var (
 // tool adds a tool, whose refusals are told as such.
 func tool[In any](s *mcp.Server, name, about string, hints *mcp.ToolAnnotations, call func(context.Context, *mcp.CallToolRequest, In) (any, error)) {
 	mcp.AddTool(s, &mcp.Tool{Name: name, Description: about, Annotations: hints}, func(ctx context.Context, r *mcp.CallToolRequest, in In) (*mcp.CallToolResult, any, error) {
+		if path := repeated(r.Params.Arguments); path != "" { // as it may come by standard input
+			return refusalOf(&Problem{Code: flyball.Invalid, Detail: path + " is given twice", Errors: []FieldProblem{{Field: path}}}), nil, nil
+		}
 		out, err := call(ctx, r, in)
 		if err != nil {
 			return refusalOf(err), nil, nil
@@ -80,7 +83,12 @@ func (s *Server) mcp() http.HandlerFunc {
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		if tooDeep(body) {
-			writeProblem(w, r, flyball.Errorf(flyball.Invalid, "the request body nests more than %d deep", maxNesting))
+			err = flyball.Errorf(flyball.Invalid, "the request body nests more than %d deep", maxNesting)
+		} else {
+			err = once(body)
+		}
+		if err != nil {
+			writeProblem(w, r, err)
 			return
 		}
 		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), withinKey{}, new(service.PrincipalOf(r.Context())))))

@@ -256,6 +256,10 @@ func everyTool(t *testing.T, h *house, s *mcp.ClientSession) {
 	want(got, "plan.beyond_envelope.limit", "resume")
 	planned := use(t, s, "plan_change", fields{"operation": "set_default", "input": fields{"key": mine, "environment": "production", "default": fields{"variant": "on"}}, "reason": "a test"})
 	want(use(t, s, "request_approval", fields{"digest": planned.read("digest")}), "plan.digest", planned.read("digest"))
+	nothing := fields{"operation": "set_default", "input": fields{"key": mine, "environment": "production", "default": fields{"variant": "off"}}, "reason": "a test"}
+	if got := use(t, s, "request_approval", nothing); !got.refused || got.read("code") != "conflict" {
+		t.Errorf("what is so already was asked for: %v", got.any)
+	}
 	if got := use(t, s, "plan_change", fields{"operation": "create_token", "input": fields{}, "reason": "a test"}); !got.refused || got.read("fields.0") != "operation" {
 		t.Errorf("a plan of what agents do not do: %v", got.any)
 	}

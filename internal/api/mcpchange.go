@@ -292,6 +292,9 @@ func (a agent) requestApproval(ctx context.Context, _ *mcp.CallToolRequest, in r
 			return nil, err
 		}
 	}
+	if r.ID == "" {
+		return nil, &Problem{Code: flyball.Conflict, Detail: "there is nothing to ask for: everything is so already"}
+	}
 	return struct {
 		Change    string               `json:"change" jsonschema:"the id under which people approve it"`
 		State     flyball.RequestState `json:"state"`

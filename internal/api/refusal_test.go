@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -77,6 +78,7 @@ func TestWhatCannotBeServedIsRefusedByThePathOfEachFault(t *testing.T) {
 		"a prerequisite of itself":   {"configure_flag", configure(fields{"prerequisites": []fields{{"flag": search, "variant": "new"}}}), []string{"prerequisites[0].flag"}},
 		"a cycle of prerequisites":   {"configure_flag", configure(fields{"prerequisites": []fields{{"flag": banner, "variant": "on"}}}), nil},
 		"missing prerequisites":      {"configure_flag", configure(fields{"prerequisites": []fields{{"flag": "nobody-made-it", "variant": "on"}, {"flag": killed, "variant": "blue"}}}), []string{"prerequisites[0].flag", "prerequisites[1].variant"}},
+		"a share with an exponent":   {"set_default", in(search).with("default", fields{"split": fields{"weights": []fields{{"variant": "new", "ppm": json.RawMessage("1e6")}}}}), []string{"default.split.weights.ppm"}},
 		"a missing off variant":      {"configure_flag", configure(fields{"offVariant": "none"}), []string{"offVariant"}},
 		"much at once":               {"configure_flag", configure(fields{"offVariant": "none", "default": fields{"variant": "newest"}, "rules": []fields{rule("a b", nested(6), split("new", 1))}}), []string{"default.variant", "offVariant", "rules[0].id", "rules[0].if.not.not.not.not.not", "rules[0].serve.split.weights"}},
 		"misfits at once":            {"configure_flag", configure(fields{"enabled": "yes", "default": fields{"variant": 7}, "rules": []fields{rule("r", country("CA"), news).with("notAfter", "soon").with("colour", 1)}}), []string{"default.variant", "enabled", "rules[0].colour", "rules[0].notAfter"}},

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"strings"
+
+	"github.com/flyballdev/flyball"
 )
 
 // repeated returns the path of the first member that a JSON object has twice; ""
@@ -18,6 +21,14 @@ func repeated(body []byte) string {
 	d.UseNumber()
 	path, _ := repeatedIn(d, "")
 	return path
+}
+
+// once refuses a body in which something is given twice.
+func once(body []byte) error {
+	if path := repeated(body); path != "" {
+		return flyball.FieldErrorf(strings.ToValidUTF8(path, "\uFFFD"), "is given twice: of two values, each reader might take another")
+	}
+	return nil
 }
 
 // repeatedIn reads one value, and says whether it came to its end.

@@ -219,6 +219,9 @@ func (s *Server) form(w http.ResponseWriter, r *http.Request, known []string) (m
 	if err != nil {
 		return nil, err
 	}
+	if err := once(body); err != nil {
+		return nil, err
+	}
 	var fields map[string]any
 	if err := decodeObject(body, &fields); err != nil {
 		return nil, err

@@ -48,7 +48,7 @@ func newParts(ctx context.Context, c Config, db *store.DB, log *slog.Logger) (*p
 		Log: log, Judgeable: func(plan flyball.RolloutPlan, metrics []flyball.Metric) error {
 			return errors.Join(ingest.Supported(plan, metrics), p.poller.Reaches(plan, metrics))
 		},
-		Changed: p.runner.Wake, Seal: seal, Tell: p.teller.Tell,
+		Changed: p.runner.Wake, Seal: seal, Tell: p.teller.Tell, Reachable: reach.CheckURL,
 		Evidence: func(ctx context.Context, id string) (flyball.Evidence, bool, error) {
 			return p.runner.Evidence(ctx, id, time.Now())
 		},

@@ -219,10 +219,27 @@ func everything(t *testing.T, c app.Config) string {
 
 // Without the setting, no webhook leads to this machine, whoever makes it.
 func TestAWebhookToThisMachineNeedsTheSetting(t *testing.T) {
-	a := start(t, app.Config{Listen: "127.0.0.1:0", Data: t.TempDir()})
+	data, room := t.TempDir(), listen(t)
+	a := start(t, app.Config{Listen: "127.0.0.1:0", Data: data, WebhookLocal: true})
 	ann := person{t, a.URL, a.AdminToken}
-	room := listen(t)
-	ann.do("POST", "/api/v1/webhooks", map[string]any{"key": "room", "kind": "generic", "url": room.URL, "reason": "a test"})
+	wish := map[string]any{"key": "room", "kind": "generic", "url": room.URL, "reason": "a test"}
+	ann.do("POST", "/api/v1/webhooks", wish)
+	if err := a.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a = start(t, app.Config{Listen: "127.0.0.1:0", Data: data})
+	ann.url = a.URL
+	for _, key := range []string{"room", "another"} {
+		wish["key"], wish["url"] = key, room.URL+"/"+key
+		method, path := "PUT", "/api/v1/webhooks/room"
+		if key != "room" {
+			method, path = "POST", "/api/v1/webhooks"
+		}
+		status, refused := ann.try(method, path, wish)
+		if text, _ := refused["detail"].(string); status != 422 || !strings.Contains(text, "url: 127.0.0.1 is not a public address") {
+			t.Errorf("%s %s: %d %v", method, path, status, refused)
+		}
+	}
 	tested := ann.do("POST", "/api/v1/webhooks/room/test", map[string]any{"reason": "a test"})
 	if tested["delivered"] != false || !strings.Contains(tested["error"].(string), "is not a public address") || len(room.told) > 0 {
 		t.Errorf("the test says %v", tested)

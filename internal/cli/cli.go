@@ -100,7 +100,9 @@ func (p *program) root() *cobra.Command {
 	noun(root, "rollout").AddCommand(p.watchCommand(), p.awaitCommand())
 	noun(root, "flag").AddCommand(p.exportFlagdCommand())
 	noun(root, "audit").AddCommand(p.verifyAuditCommand(), p.exportAuditCommand())
-	noun(root, "change").AddCommand(p.applyChangeCommand())
+	change := noun(root, "change")
+	change.AddCommand(p.applyChangeCommand())
+	p.addBetween(noun(change, "list"))
 	root.AddCommand(p.serveCommand(), p.demoCommand(), p.backtestCommand(), p.applyCommand(), p.exportCommand(), p.scanCommand(), p.mcpCommand(), p.openAPICommand())
 	return root
 }
@@ -134,7 +136,7 @@ var nouns = map[string]string{
 	"segment": "Name sets of users", "metric": "Say what is measured", "rollout": "Raise a feature step by step, judged by its metrics",
 	"audit": "See who changed what, when and why, and prove it", "token": "Make and revoke tokens", "environment": "Manage environments, and see their fleets",
 	"agents": "See what agents may do, and stop them all", "change": "See what a change does, propose, approve and apply it", "policy": "Say what changes need in protected environments",
-	"team": "Manage the teams that own flags", "fleet": "See which instances run which ruleset",
+	"team": "Manage the teams that own flags", "user": "Manage people's accounts and what they may do", "webhook": "Tell other programs what happens",
 }
 
 // noun returns the command that the commands about a noun stand under.

@@ -41,6 +41,12 @@ func (p *program) addRow(root *cobra.Command, o api.Operation) {
 	if verb == "get" {
 		c.Aliases = []string{"show"}
 	}
+	c.RunE = p.addRowFlags(c, o)
+	parent.AddCommand(c)
+}
+
+// addRowFlags adds the flags of a row's command, and returns what runs it.
+func (p *program) addRowFlags(c *cobra.Command, o api.Operation) func(*cobra.Command, []string) error {
 	f := c.Flags()
 	f.SortFlags = false
 	var file string
@@ -63,7 +69,7 @@ func (p *program) addRow(root *cobra.Command, o api.Operation) {
 	if o.Changes() && !o.Still {
 		wait.flags(f)
 	}
-	c.RunE = func(c *cobra.Command, args []string) error {
+	return func(c *cobra.Command, args []string) error {
 		fields, err := p.fields(o, f, file, args)
 		if err != nil {
 			return err
@@ -84,7 +90,6 @@ func (p *program) addRow(root *cobra.Command, o api.Operation) {
 		p.tellBroken()
 		return p.waitForFleet(c.Context(), wait, made)
 	}
-	parent.AddCommand(c)
 }
 
 func position(o api.Operation) string {
@@ -177,14 +182,16 @@ func words(s *huma.Schema) []string {
 	return all
 }
 
+// kebab writes a field's name as a flag: approvalTTL is approval-ttl.
 func kebab(name string) string {
 	var b strings.Builder
+	last := ' '
 	for _, r := range name {
-		if unicode.IsUpper(r) {
+		if unicode.IsUpper(r) && !unicode.IsUpper(last) {
 			b.WriteByte('-')
-			r = unicode.ToLower(r)
 		}
-		b.WriteRune(r)
+		b.WriteRune(unicode.ToLower(r))
+		last = r
 	}
 	return b.String()
 }

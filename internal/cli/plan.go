@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -124,9 +125,11 @@ func (p *program) printRequest(r flyball.ChangeRequest) {
 	case r.State == flyball.RequestRejected:
 		fmt.Fprintf(p.out, "%s by %s: %s\n", p.paint(red, "rejected"), r.RejectedBy, r.RejectedAs)
 	case r.State == flyball.RequestApplied && r.AppliedAt != nil:
-		fmt.Fprintf(p.out, "%s by %s, %s\n", p.paint(green, "applied"), r.AppliedBy, local(r.AppliedAt.Time))
+		fmt.Fprintln(p.out, strings.TrimSuffix(fmt.Sprintf("%s by %s, %s: %s", p.paint(green, "applied"), r.AppliedBy, local(r.AppliedAt.Time), r.AppliedAs), ": "))
 	case r.State == flyball.RequestOpen && missing > 0:
 		fmt.Fprintf(p.out, "until %s, somebody else approves it:  flyball change approve %s --reason …\n", local(r.ExpiresAt), r.ID)
+	case r.State == flyball.RequestOpen && r.Proposer.OnBehalfOf != "":
+		fmt.Fprintf(p.out, "until %s, a person makes it:  flyball change apply %s\n", local(r.ExpiresAt), r.ID)
 	case r.State == flyball.RequestOpen:
 		fmt.Fprintf(p.out, "until %s, make it:  flyball change apply %s\n", local(r.ExpiresAt), r.ID)
 	}
@@ -217,6 +220,8 @@ func (p *program) printImpact(f flyball.FlagImpact, by string) {
 	}
 	if f.Basis == "structure" {
 		fmt.Fprintf(p.out, "  %s: at most %.3g %%\n", what, 100*f.Share.High)
+	} else if f.Share.High == 0 {
+		fmt.Fprintf(p.out, "  %s: nobody, by its rules\n", what)
 	} else if len(f.Moves) == 0 {
 		fmt.Fprintf(p.out, "  %s: none of those contexts\n", what)
 	}
@@ -280,10 +285,28 @@ func (p *program) applyChangeCommand() *cobra.Command {
 		ValidArgsFunction: p.completeKeys("list_changes", "changes"),
 	}
 	wait.flags(c.Flags())
+	dry := c.Flags().Bool("dry-run", false, "change nothing; tell the plan, if it can be applied")
+	reason := c.Flags().StringP("reason", "r", "", "what you say to it, if anything; why it is made was said when it was proposed")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		answer, err := p.request(c.Context(), http.MethodPost, strings.TrimSuffix(p.server, "/")+appliedAt(args[0]), strings.NewReader("{}"))
+		target := strings.TrimSuffix(p.server, "/") + appliedAt(args[0])
+		if *dry {
+			p.manner = dryRun
+			target += "?" + dryRun.Encode()
+		}
+		said := map[string]string{}
+		if *reason != "" {
+			said["reason"] = *reason
+		}
+		body, err := json.Marshal(said)
 		if err != nil {
 			return err
+		}
+		answer, err := p.request(c.Context(), http.MethodPost, target, bytes.NewReader(body))
+		if err != nil {
+			return err
+		}
+		if *dry {
+			return p.printPlanned(answer)
 		}
 		made := p.made
 		if p.output == "json" {

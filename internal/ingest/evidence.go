@@ -85,8 +85,8 @@ func timeOrZero(us int64) time.Time {
 	return fromMicros(us)
 }
 
-// verdict sums up: one breached guardrail is a breach, and all must be healthy
-// for a healthy rollout.
+// verdict sums up: one breached guardrail is a breach, and all must be healthy, and
+// there must be some, for a healthy rollout.
 func (t *trial) verdict(e *flyball.Evidence) {
 	for i := range e.Guardrails {
 		switch m := &e.Guardrails[i]; m.Verdict {
@@ -104,7 +104,7 @@ func (t *trial) verdict(e *flyball.Evidence) {
 		e.Verdict, e.Why = flyball.Unsure, t.Broken
 	}
 	if e.Verdict == flyball.Healthy && len(e.Guardrails) == 0 {
-		e.Why = "the plan has no guardrails"
+		e.Verdict, e.Why = flyball.Unsure, "the plan has no guardrails, so nothing shows that it is healthy"
 	}
 }
 

@@ -426,3 +426,11 @@ func TestTheFleetIsToldBehindAndConverged(t *testing.T) {
 		t.Errorf("%+v", f.Services)
 	}
 }
+
+// What nothing guards is not healthy: nothing shows it.
+func TestARolloutWithoutGuardrailsIsNeverHealthy(t *testing.T) {
+	s := newStage(t, plan(500_000), nil)
+	if e := s.evidence(); e.Verdict != flyball.Unsure || e.Why == "" {
+		t.Errorf("it is %s: %q", e.Verdict, e.Why)
+	}
+}

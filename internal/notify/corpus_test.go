@@ -206,3 +206,32 @@ func TestAnAnswerIsReadToNoMoreThanItsBound(t *testing.T) {
 		}
 	}
 }
+
+// Who configures an address that is never called hears so at once, in whatever
+// spelling; a name is taken, for only dialling tells where it leads.
+func TestAnAddressThatIsNeverCalledIsRefusedWhereItIsWritten(t *testing.T) {
+	for _, host := range []string{
+		"127.0.0.1", "127.0.0.1.", "127.1", "0", "0.0.0.0", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "127.0.0.01", "localhost", "LOCALHOST.", "x.localhost",
+		"[::1]", "[::]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[fe80::1%25lo]", "[fc00::1]", "10.0.0.1", "172.16.0.1", "192.168.0.1",
+		"169.254.169.254", "100.100.100.200", "100.64.0.1", "224.0.0.1", "255.255.255.255", "2852039166", "0xa9fea9fe",
+	} {
+		if err := Public.CheckURL("http://" + host + ":8080/x"); err == nil {
+			t.Errorf("%s is taken", host)
+		}
+	}
+	for _, host := range []string{"example.com", "93.184.216.34", "[2606:2800:220:1::1]", "hooks.slack.com", "0x7f.example", "1.example"} {
+		if err := Public.CheckURL("https://" + host + "/x"); err != nil {
+			t.Errorf("%s is refused: %v", host, err)
+		}
+	}
+	for _, host := range []string{"127.0.0.1", "localhost", "10.0.0.1", "[::1]"} {
+		if err := Local.CheckURL("http://" + host + "/x"); err != nil {
+			t.Errorf("%s is refused where local ones are allowed: %v", host, err)
+		}
+	}
+	for _, host := range []string{"169.254.169.254", "2852039166", "[fd00:ec2::254]", "0.0.0.0"} {
+		if err := Local.CheckURL("http://" + host + "/x"); err == nil {
+			t.Errorf("%s is taken where local ones are allowed", host)
+		}
+	}
+}

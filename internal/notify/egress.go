@@ -5,6 +5,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -50,6 +53,28 @@ func (r Reach) check(address string) error {
 	}
 	if r == Public && !public(ip) {
 		return fmt.Errorf("%s is not a public address, and local ones are not allowed", ip)
+	}
+	return nil
+}
+
+// CheckURL refuses a URL whose host is written as an address that a client of this
+// reach never calls, so that who configures it hears at once. What a name leads to
+// is looked at when it is dialled, and that alone is the defence.
+func (r Reach) CheckURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil {
+		return fmt.Errorf("%q is not a URL", text)
+	}
+	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return r.check(netip.AddrPortFrom(ip.WithZone(""), 80).String())
+	}
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	switch _, err := strconv.ParseUint(last, 0, 64); {
+	case err == nil || strings.Trim(last, "0123456789") == "":
+		return fmt.Errorf("%s is no name, and no address as addresses are written", host)
+	case r == Public && (last == "localhost" || host == "localhost.localdomain"):
+		return fmt.Errorf("%s is this machine, and local addresses are not allowed", host)
 	}
 	return nil
 }

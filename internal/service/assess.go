@@ -28,35 +28,45 @@ func (e *edit) assess(p *flyball.Plan) error {
 			return err
 		}
 		p.Previews = append(p.Previews, preview)
-		e.weigh(p, preview)
+		before, err := e.unaskedBefore(preview)
+		if err != nil {
+			return err
+		}
+		e.weigh(p, preview, before)
 	}
 	return nil
 }
 
-// weigh raises the risk of a plan to what one environment's preview says.
-func (e *edit) weigh(p *flyball.Plan, v flyball.Preview) {
+// weigh raises the risk of a plan to what one environment's preview says, and what
+// went before it.
+func (e *edit) weigh(p *flyball.Plan, v flyball.Preview, before float64) {
 	if v.Share.High == 0 {
 		if v.Basis == "unused" {
 			p.Why = append(p.Why, "no program evaluates it in "+v.Environment)
 		}
 		return
 	}
-	level := level(e.exposed(v))
-	p.Why = append(p.Why, fmt.Sprintf("up to %s of the users of %s get something else", percent(e.exposed(v)), v.Environment))
-	tier, stateful := e.severity()
+	exposed := e.exposed(v)
+	p.Why = append(p.Why, fmt.Sprintf("up to %s of the users of %s get something else", percent(exposed), v.Environment))
+	if before > 0 {
+		exposed = min(1, exposed+before)
+		p.Why = append(p.Why, fmt.Sprintf("%s together with what nobody approved in the last 24 hours", percent(exposed)))
+	}
+	level := level(exposed)
+	tier, stateful := e.severity(v)
 	switch tier {
 	case flyball.TierHigh:
 		level++
-		p.Why = append(p.Why, "the flag is of the high tier")
+		p.Why = append(p.Why, "a flag is of the high tier")
 	case flyball.TierLow:
 		level--
 		p.Why = append(p.Why, "the flag is of the low tier")
 	}
 	if stateful {
 		level++
-		p.Why = append(p.Why, "the flag is stateful")
+		p.Why = append(p.Why, "a flag is stateful")
 	}
-	if i := slices.IndexFunc(v.Flags, func(f flyball.FlagImpact) bool { return !f.Edited && f.Share.Value > 0 }); i >= 0 && !e.segmentsOnly() {
+	if i := slices.IndexFunc(v.Flags, depends); i >= 0 && !e.segmentsOnly() {
 		level++
 		p.Why = append(p.Why, v.Flags[i].Flag+" depends on it")
 	}
@@ -65,6 +75,10 @@ func (e *edit) weigh(p *flyball.Plan, v flyball.Preview) {
 		p.Risk = risk
 	}
 }
+
+// depends says of a flag that it was not edited and serves something else all the
+// same.
+func depends(f flyball.FlagImpact) bool { return !f.Edited && f.Share.Value > 0 }
 
 // level is the place among all risks of what a share of users notices.
 func level(share float64) int {
@@ -77,16 +91,22 @@ func level(share float64) int {
 	return 1
 }
 
+// guarded says that a plan goes no further than its guardrails show it to be
+// healthy. One that advances although it is not known does.
+func guarded(p *flyball.RolloutPlan) bool {
+	return len(p.Guardrails) > 0 && p.OnUnsure.Then != "advance"
+}
+
 // exposed is the share of users that a change exposes before anybody looks: of a
-// rollout, that of its first step, since guardrails watch the others; without
-// guardrails, that of its last.
+// rollout, that of its first step, if guardrails watch the others; else that of
+// its last.
 func (e *edit) exposed(v flyball.Preview) float64 {
 	plan := e.started()
 	if plan == nil || plan.Environment != v.Environment {
 		return v.Share.High
 	}
 	first, last := plan.Steps[0].PPM, plan.Steps[len(plan.Steps)-1].PPM
-	if len(plan.Guardrails) > 0 {
+	if guarded(plan) {
 		return min(v.Share.High, float64(first)/flyball.PPM)
 	}
 	return min(1, v.Share.High*float64(last)/float64(first))
@@ -98,11 +118,11 @@ func (e *edit) segmentsOnly() bool { return len(e.editedFlags()) == 0 }
 
 func percent(share float64) string { return fmt.Sprintf("%.3g %%", 100*share) }
 
-// severity returns the highest tier of the flags that were edited, or that a
-// segment that was edited concerns, and whether one of them is stateful. A flag
-// counts as what it was, and as what it is to be: nobody lowers its tier and
-// raises it at once.
-func (e *edit) severity() (tier flyball.RiskTier, stateful bool) {
+// severity returns the highest tier of the flags that were edited, that depend on
+// them, or that a segment that was edited concerns, and whether one of them is
+// stateful. A flag counts as what it was, and as what it is to be: nobody lowers
+// its tier and raises it at once, or raises it by one of a lower tier before it.
+func (e *edit) severity(v flyball.Preview) (tier flyball.RiskTier, stateful bool) {
 	tiers := []flyball.RiskTier{flyball.TierLow, flyball.TierMedium, flyball.TierHigh}
 	seen := false
 	tier = flyball.TierLow
@@ -123,6 +143,11 @@ func (e *edit) severity() (tier flyball.RiskTier, stateful bool) {
 	if len(keys) == 0 {
 		for _, env := range e.altered() {
 			keys = append(keys, eval.Changed(e.rulesets[env].compiledBefore, e.rulesets[env].after.compiled)...)
+		}
+	}
+	for _, f := range v.Flags {
+		if depends(f) {
+			keys = append(keys, f.Flag)
 		}
 	}
 	for _, key := range keys {

@@ -54,6 +54,8 @@ type blast struct {
 	affected hits
 	gain     hits
 	lose     hits
+	possible bool     // the rules allow that somebody gets something else
+	notes    []string // what is to be known of the answer
 }
 
 // hits marks contexts of a sample.
@@ -68,18 +70,7 @@ func (b *blast) preview() flyball.Preview {
 		Environment: b.environment, Users: b.sample.Users, Sample: len(b.contexts), Effective: b.scale.n, Basis: "sample", By: b.by,
 	}
 	v.Oldest, v.Newest = ages(b.contexts)
-	unsure, notes := 0.0, []string{}
-	for _, key := range b.flags {
-		f, why := b.impact(key)
-		if why != "" {
-			v.Basis = "structure"
-			unsure += f.Share.High
-			if !slices.Contains(notes, why) {
-				notes = append(notes, why)
-			}
-		}
-		v.Flags = append(v.Flags, f)
-	}
+	unsure, latent := b.impacts(&v)
 	v.Share = b.scale.share(b.affected)
 	if v.Basis == "structure" {
 		v.Share.Value, v.Share.High = min(1, v.Share.Value+unsure), min(1, v.Share.High+unsure)
@@ -87,21 +78,49 @@ func (b *blast) preview() flyball.Preview {
 			v.Share = flyball.Estimate{Value: min(1, unsure), High: min(1, unsure)}
 		}
 	}
-	v.Affected = times(v.Share, v.Users)
 	v.Gain, v.Lose = b.scale.users(b.gain), b.scale.users(b.lose)
-	if unsure > 0 {
+	if v.Basis == "sample" && !b.possible { // which is surer than any sample
+		v.Share, v.Gain, v.Lose = flyball.Estimate{}, flyball.Estimate{}, flyball.Estimate{}
+	}
+	v.Share.High = min(1, v.Share.High+latent)
+	v.Affected = times(v.Share, v.Users)
+	if unsure+latent > 0 {
 		v.Gain.High, v.Lose.High = v.Affected.High, v.Affected.High
 	}
-	if n := b.thin(); n != "" {
-		notes = append(notes, n)
-	}
-	v.Note = strings.Join(notes[:min(len(notes), 5)], "; ")
+	b.note(b.thin())
+	v.Note = strings.Join(b.notes[:min(len(b.notes), 5)], "; ")
 	slices.SortStableFunc(v.Flags, func(x, y flyball.FlagImpact) int { return cmp.Compare(y.Share.Value, x.Share.Value) })
 	if v.Further = len(v.Flags) - maxImpacts; v.Further > 0 {
 		v.Flags = v.Flags[:maxImpacts]
 	}
 	v.Further = max(0, v.Further)
 	return v
+}
+
+// impacts says what becomes of each flag, and sums the shares that the sample does
+// not tell: for it lacks what the rules ask, or for nothing happens yet.
+func (b *blast) impacts(v *flyball.Preview) (unsure, latent float64) {
+	for _, key := range b.flags {
+		f, why := b.impact(key)
+		if b.note(why); why != "" {
+			v.Basis = "structure"
+			unsure += f.Share.High
+		} else if f.Latent, why = b.latent(key); f.Latent > 0 {
+			b.note(why)
+			latent += f.Latent
+			f.Share.High = min(1, f.Share.High+f.Latent)
+			f.Affected = times(f.Share, b.sample.Users)
+		}
+		v.Flags = append(v.Flags, f)
+	}
+	return unsure, latent
+}
+
+// note keeps a reason, once.
+func (b *blast) note(why string) {
+	if why != "" && !slices.Contains(b.notes, why) {
+		b.notes = append(b.notes, why)
+	}
 }
 
 // draw chooses how many contexts are evaluated: of a change of very many flags,
@@ -146,7 +165,10 @@ func (b *blast) impact(key string) (f flyball.FlagImpact, why string) {
 		f.Affected = times(f.Share, b.sample.Users)
 		return f, why
 	}
-	b.evaluate(&f, moments)
+	if b.bound(key) > 0 {
+		b.possible = true
+		b.evaluate(&f, moments)
+	}
 	return f, ""
 }
 

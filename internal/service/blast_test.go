@@ -158,9 +158,9 @@ func TestNothingThatReachesPeopleIsOverlooked(t *testing.T) {
 	}
 }
 
-// A flag that is switched to its safe variant is no retreat, if another flag is on
-// only then.
-func TestARetreatThatRaisesAnotherFlagIsNone(t *testing.T) {
+// A flag that is switched to its safe variant is a retreat, though another flag is
+// on only then: the preview tells so, and that was weighed when it was set up.
+func TestARetreatTellsWhoRisesByIt(t *testing.T) {
 	s, ctx := previewing(t, 1000, "shop.a.one", "shop.b.two")
 	must[Configured](t)(configure(s, "shop.a.one", Config{Enabled: true, Default: on})(ctx))
 	plan, _ := planned(t, ctx, "", configure(s, "shop.a.one", Config{Enabled: true, Default: off}))
@@ -168,9 +168,12 @@ func TestARetreatThatRaisesAnotherFlagIsNone(t *testing.T) {
 		t.Errorf("%+v is no retreat", plan)
 	}
 	needs := Config{Enabled: true, Default: on, Prerequisites: []flyball.Prerequisite{{Flag: "shop.a.one", Variant: "off"}}}
+	if plan, v := planned(t, ctx, "", configure(s, "shop.b.two", needs)); plan.Risk != flyball.RiskHigh || v.Share.Value != 0 || v.Share.High != 1 || v.Flags[0].Latent != 1 {
+		t.Errorf("to set it up is of %s risk: %+v", plan.Risk, v)
+	}
 	must[Configured](t)(configure(s, "shop.b.two", needs)(ctx))
 	plan, v := planned(t, ctx, "", configure(s, "shop.a.one", Config{Enabled: true, Default: off}))
-	if plan.Retreat || plan.Risk != flyball.RiskHigh || !near(v.Gain.Value, 50_000) {
+	if !plan.Retreat || plan.Risk != flyball.RiskHigh || !near(v.Gain.Value, 50_000) {
 		t.Errorf("retreat %t, risk %s, %+v", plan.Retreat, plan.Risk, v.Gain)
 	}
 }

@@ -87,6 +87,9 @@ func structural(before, after *flyball.RulesetFlag) float64 {
 	if before == nil || after == nil {
 		return 1
 	}
+	if resafed(before, after) {
+		return 1
+	}
 	changed := revalued(before, after)
 	if was, ok := only(before); ok {
 		if is, ok := only(after); ok && was == is && !changed[is] {
@@ -141,7 +144,7 @@ func only(f *flyball.RulesetFlag) (string, bool) {
 
 // sameGates says that two configurations of a flag ask the same questions.
 func sameGates(a, b *flyball.RulesetFlag) bool {
-	if a.Seed != b.Seed || a.HashVersion != b.HashVersion || a.SafeVariant != b.SafeVariant || a.Enabled != b.Enabled || (a.Killed == nil) != (b.Killed == nil) || a.OffVariant != b.OffVariant ||
+	if a.Seed != b.Seed || a.HashVersion != b.HashVersion || a.Enabled != b.Enabled || (a.Killed == nil) != (b.Killed == nil) || a.OffVariant != b.OffVariant ||
 		!slices.Equal(a.Prerequisites, b.Prerequisites) || len(a.Rules) != len(b.Rules) || !sameJSON(a.Variants, b.Variants) {
 		return false
 	}

@@ -2,13 +2,13 @@ package service
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/eval"
@@ -57,7 +57,7 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 	if err := s.authorise(p, c); err != nil {
 		return Outcome{}, err
 	}
-	if strings.TrimSpace(c.reason) == "" || len(c.reason) > flyball.MaxTextLen {
+	if !says(c.reason) || len(c.reason) > flyball.MaxTextLen {
 		return Outcome{}, flyball.FieldErrorf("reason", "say why %s changes, in 1 to %d bytes", c.subject, flyball.MaxTextLen)
 	}
 	var e *edit
@@ -99,6 +99,11 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 		s.changed()
 	}
 	return out, nil
+}
+
+// says tells whether a text has anything in it that is seen.
+func says(text string) bool {
+	return strings.ContainsFunc(text, func(r rune) bool { return unicode.IsPrint(r) && !unicode.IsSpace(r) })
 }
 
 // authorise says whether a principal may make a change.
@@ -175,6 +180,15 @@ func (e *edit) run() error {
 	if e.manner.Plans() {
 		return errDryRun
 	}
+	return e.write()
+}
+
+// write makes what was staged, and allowed, true: versions, audit entries, and
+// what the judge is to hear of.
+func (e *edit) write() error {
+	if err := e.noteUnasked(); err != nil {
+		return err
+	}
 	altered := e.altered()
 	for _, env := range altered {
 		if err := e.commit(env, e.rulesets[env]); err != nil {
@@ -225,7 +239,7 @@ func (e *edit) govern() error {
 	if e.planned, err = e.plan(); err != nil {
 		return err
 	}
-	if err := e.asPlanned(); err != nil || m.Plans() {
+	if err := e.asPlanned(); err != nil || m.Plans() && m.Request == "" {
 		return err
 	}
 	return e.consented(e.planned, m)
@@ -325,67 +339,6 @@ func (e *edit) commit(environment string, r *rulesetEdit) error {
 	return e.audit(environment, r)
 }
 
-// audit appends the entry of one version, or, with no ruleset, of a change
-// that made none.
-func (e *edit) audit(environment string, r *rulesetEdit) error {
-	entry := flyball.AuditEntry{
-		At: e.at, Actor: e.principal.Actor, Action: e.change.action, Subject: e.change.subject,
-		Reason: e.change.reason, Request: e.principal.Request,
-	}
-	for _, edit := range e.edits {
-		if environment == "" || edit.Environment == "" || edit.Environment == environment {
-			entry.Edits = append(entry.Edits, edit)
-		}
-	}
-	if r != nil {
-		entry.Environment, entry.Version = environment, r.after.id.Version
-		entry.BeforeHash, entry.AfterHash = r.before.digest, r.after.digest
-	} else if environments := e.environments(); len(environments) == 1 {
-		entry.Environment = environments[0]
-	}
-	e.account(&entry)
-	if e.change.evidence != nil {
-		body, err := json.Marshal(e.change.evidence)
-		if err != nil {
-			return fmt.Errorf("encode evidence: %w", err)
-		}
-		entry.Evidence = body
-	}
-	if err := e.tx.AppendAudit(&entry); err != nil {
-		return err
-	}
-	e.entry = entry.Seq
-	return nil
-}
-
-// account notes in an audit entry what was known before the change was made,
-// and who consented.
-func (e *edit) account(entry *flyball.AuditEntry) {
-	entry.BreakGlass = e.glass
-	if e.planned != nil {
-		entry.Risk = e.planned.Risk
-		for _, v := range e.planned.Previews {
-			if entry.Environment == "" || v.Environment == entry.Environment {
-				entry.Previews = append(entry.Previews, compact(v))
-			}
-		}
-	}
-	if e.request != nil {
-		entry.Change, entry.Approvals = e.request.ID, e.request.Approvals
-	}
-}
-
-// environments names those that the edits are about.
-func (e *edit) environments() []string {
-	var names []string
-	for _, edit := range e.edits {
-		if edit.Environment != "" && !slices.Contains(names, edit.Environment) {
-			names = append(names, edit.Environment)
-		}
-	}
-	return names
-}
-
 func (e *edit) outcome() Outcome {
 	out := Outcome{Changed: len(e.edits) > 0, Edits: e.edits}
 	for env, r := range e.rulesets {
@@ -398,5 +351,3 @@ func (e *edit) outcome() Outcome {
 	}
 	return out
 }
-
-func joinErrors(errs []error) error { return errors.Join(errs...) }

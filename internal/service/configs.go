@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -242,7 +243,7 @@ func asWritten(err error, at int) error {
 		}
 		errs[i] = p
 	}
-	return joinErrors(errs)
+	return errors.Join(errs...)
 }
 
 // insertRule adds a rule and returns its place.

@@ -14,32 +14,59 @@ import (
 // difference tells edits in words, a line for each thing that differs.
 func difference(edits []flyball.Edit) ([]string, error) {
 	lines := []string{}
+	rollouts := map[string]bool{} // whose edits stand among them, and tell more than what is served for them
 	for _, e := range edits {
-		what := e.Noun + " " + e.Key
-		if e.Environment != "" {
-			what += " in " + e.Environment
-		}
-		switch {
-		case e.Before == nil:
-			lines = append(lines, "new: "+what)
-		case e.After == nil:
-			lines = append(lines, "gone: "+what)
-			continue
-		}
-		var before, after any
-		if e.Before != nil {
-			if err := json.Unmarshal(e.Before, &before); err != nil {
-				return nil, err
-			}
-		}
-		if err := json.Unmarshal(e.After, &after); err != nil {
-			return nil, err
-		}
-		for _, d := range differ("", before, after) {
-			lines = append(lines, what+": "+d)
+		if e.Noun == "rollout" {
+			rollouts[e.Key] = true
 		}
 	}
+	for _, e := range edits {
+		words, err := inEdit(e, rollouts)
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, words...)
+	}
 	return lines, nil
+}
+
+// inEdit tells one edit in words; what is served for some rollouts is told by
+// theirs.
+func inEdit(e flyball.Edit, rollouts map[string]bool) (lines []string, err error) {
+	if e.Noun == "rollout" && e.After != nil {
+		return ofRollout(e)
+	}
+	what := e.Noun + " " + e.Key
+	if e.Environment != "" {
+		what += " in " + e.Environment
+	}
+	var before, after any
+	if e.After == nil {
+		return []string{"gone: " + what}, nil
+	}
+	if e.Before == nil {
+		lines = append(lines, "new: "+what)
+	} else if err := json.Unmarshal(e.Before, &before); err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(e.After, &after); err != nil {
+		return nil, err
+	}
+	if e.Noun == "config" {
+		withoutRollout(before, rollouts)
+		withoutRollout(after, rollouts)
+	}
+	return append(lines, led(what, differ("", before, after))...), nil
+}
+
+// withoutRollout takes what is served for one of some rollouts out of a
+// configuration.
+func withoutRollout(config any, rollouts map[string]bool) {
+	m, _ := config.(map[string]any)
+	overlay, _ := m["rollout"].(map[string]any)
+	if id, _ := overlay["id"].(string); rollouts[id] {
+		delete(m, "rollout")
+	}
 }
 
 // differ lists where two JSON values differ, by path. Lists of things with an id

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/store"
@@ -95,7 +94,7 @@ func (e *edit) insertFlag(f flyball.Flag) error {
 // that.
 func (e *edit) described(f flyball.Flag) error {
 	policy, err := policyOf(e.tx)
-	if err != nil || !policy.Described || strings.TrimSpace(f.Description) != "" {
+	if err != nil || !policy.Described || says(f.Description) {
 		return err
 	}
 	return flyball.FieldErrorf("description", "say what the flag does, for someone who meets it in code: the policy asks for it")

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -90,7 +91,7 @@ func (f Files) normal() (Files, error) {
 		check("flags", flag.Key, flag.Validate())
 		out.Flags = append(out.Flags, flag)
 	}
-	return out, joinErrors(errs)
+	return out, errors.Join(errs...)
 }
 
 func (e *edit) applyFiles(files Files, p Principal) error {
@@ -134,7 +135,7 @@ func within(noun, key string, err error) error {
 		}
 		errs = append(errs, &flyball.Error{Code: p.Code, Field: at, Message: p.Message, Details: p.Details})
 	}
-	return joinErrors(errs)
+	return errors.Join(errs...)
 }
 
 func (e *edit) applyFlag(f FlagFile) error {

@@ -95,6 +95,24 @@ func (h *shop) update(key string, alter func(*flyball.Flag)) func(context.Contex
 	}
 }
 
+// rule gives testers a variant.
+func (h *shop) rule(key, variant string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		_, err := h.s.AddRule(ctx, AddRule{FlagIn: in(key), Rule: flyball.Rule{ID: "more", If: flyball.Condition{Segment: "testers"}, Serve: flyball.Serve{Variant: variant}}})
+		return err
+	}
+}
+
+// needs makes a flag serve "on" to everybody where another serves a variant.
+func (h *shop) needs(key, needed, variant string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		_, err := h.s.SetConfig(ctx, SetConfig{FlagIn: in(key), Config: Config{
+			Enabled: true, OffVariant: "off", Default: flyball.Serve{Variant: "on"}, Prerequisites: []flyball.Prerequisite{{Flag: needed, Variant: variant}},
+		}})
+		return err
+	}
+}
+
 func (h *shop) start(guarded bool, ppms ...int) func(context.Context) error {
 	plan := flyball.RolloutPlan{Flag: fastOf, Environment: "production", Treatment: "on", Control: "off"}
 	for _, ppm := range ppms {
@@ -148,6 +166,14 @@ func TestTheRiskOfAChangeAndWhatItNeeds(t *testing.T) {
 			},
 			change: func(h *shop) func(context.Context) error { return h.serve(fastOf, split(5_000)) }, risk: "medium", needs: 1, why: "stateful"},
 		{name: "a dependant that changes is told", change: func(h *shop) func(context.Context) error { return h.serve(kindOf, flyball.Serve{Variant: "b"}) }, risk: "high", needs: 2, why: hangs + " depends on it"},
+		{name: "the tier of a dependant that changes counts",
+			before: func(h *shop) []func(context.Context) error {
+				return []func(context.Context) error{
+					h.update(hangs, func(f *flyball.Flag) { f.RiskTier, f.Consistency = flyball.TierHigh, flyball.Stateful }),
+					h.update(idle, func(f *flyball.Flag) { f.RiskTier = flyball.TierLow }), h.needs(hangs, idle, "on"),
+				}
+			},
+			change: func(h *shop) func(context.Context) error { return h.serve(idle, split(5_000)) }, risk: "high", needs: 2, why: "a flag is of the high tier; a flag is stateful; " + hangs},
 		{name: "a description is nobody's business", change: func(h *shop) func(context.Context) error {
 			return h.update(fastOf, func(f *flyball.Flag) { f.Description = "x" })
 		}, risk: "none"},
@@ -186,6 +212,16 @@ func TestTheRiskOfAChangeAndWhatItNeeds(t *testing.T) {
 		{name: "a guarded rollout of a few percent goes without", change: func(h *shop) func(context.Context) error { return h.start(true, 50_000, 1_000_000) }, risk: "medium"},
 		{name: "a guarded rollout of many needs one", change: func(h *shop) func(context.Context) error { return h.start(true, 500_000) }, risk: "high", needs: 1},
 		{name: "one without guardrails counts by its last", change: func(h *shop) func(context.Context) error { return h.start(false, 5_000, 1_000_000) }, risk: "high", needs: 2},
+		{name: "one that advances without evidence counts by its last too", change: func(h *shop) func(context.Context) error {
+			return func(ctx context.Context) error {
+				_, err := h.s.StartRollout(ctx, StartRollout{RolloutPlan: flyball.RolloutPlan{
+					Flag: fastOf, Environment: "production", Treatment: "on", Control: "off", Steps: []flyball.Step{{PPM: 5_000}, {PPM: 1_000_000}},
+					Guardrails: []flyball.Guardrail{{Metric: "shop.errors", Margin: flyball.Margin{Relative: 0.05}}},
+					OnUnsure:   flyball.OnUnsure{After: flyball.Duration(time.Minute), Then: "advance"},
+				}, Reason: "a test"})
+				return err
+			}
+		}, risk: "high", needs: 2},
 		{name: "a kill never waits", change: func(h *shop) func(context.Context) error {
 			return func(ctx context.Context) error { _, err := h.s.KillFlag(ctx, in(kindOf)); return err }
 		}, risk: "high", retreat: true},
@@ -258,6 +294,54 @@ func TestTheRiskOfAChangeAndWhatItNeeds(t *testing.T) {
 					return err
 				}
 			}, risk: "none"},
+		{name: "to remove a rule never waits, where what follows is safe", change: func(h *shop) func(context.Context) error {
+			return func(ctx context.Context) error {
+				_, err := h.s.RemoveRule(ctx, RemoveRule{FlagIn: in(fastOf), ID: "testers"})
+				return err
+			}
+		}, risk: "high", retreat: true},
+		{name: "to remove a rule waits, where what follows is not safe",
+			before: func(h *shop) []func(context.Context) error {
+				return []func(context.Context) error{h.serve(fastOf, split(500_000))}
+			},
+			change: func(h *shop) func(context.Context) error {
+				return func(ctx context.Context) error {
+					_, err := h.s.RemoveRule(ctx, RemoveRule{FlagIn: in(fastOf), ID: "testers"})
+					return err
+				}
+			}, risk: "high", needs: 2},
+		{name: "a rule that is safe never waits", change: func(h *shop) func(context.Context) error { return h.rule(kindOf, "safe") }, risk: "high", retreat: true},
+		{name: "a rule that is not safe waits", change: func(h *shop) func(context.Context) error { return h.rule(kindOf, "b") }, risk: "high", needs: 2},
+		{name: "to wait for one flag more never waits", change: func(h *shop) func(context.Context) error {
+			return func(ctx context.Context) error {
+				_, err := h.s.SetConfig(ctx, SetConfig{FlagIn: in(kindOf), Config: Config{
+					Enabled: true, OffVariant: "safe", Default: flyball.Serve{Variant: "a"}, Prerequisites: []flyball.Prerequisite{{Flag: idle, Variant: "on"}},
+				}})
+				return err
+			}
+		}, risk: "high", retreat: true},
+		{name: "the end of a rollout never waits, though another flag rises by it",
+			before: func(h *shop) []func(context.Context) error {
+				return []func(context.Context) error{h.needs(hangs, fastOf, "off"), h.start(true, 500_000)}
+			},
+			change: func(h *shop) func(context.Context) error {
+				return func(ctx context.Context) error {
+					_, err := h.s.AbortRollout(ctx, RolloutIn{ID: fastOf, Reason: "a test"})
+					return err
+				}
+			}, risk: "high", retreat: true},
+		{name: "to disable, where that is safe, never waits, though another flag rises by it",
+			before: func(h *shop) []func(context.Context) error {
+				return []func(context.Context) error{h.needs(hangs, kindOf, "safe")}
+			},
+			change: func(h *shop) func(context.Context) error {
+				return func(ctx context.Context) error { _, err := h.s.DisableFlag(ctx, in(kindOf)); return err }
+			}, risk: "high", retreat: true},
+		{name: "the safe variant for all never waits, though another flag rises by it",
+			before: func(h *shop) []func(context.Context) error {
+				return []func(context.Context) error{h.needs(hangs, kindOf, "safe")}
+			},
+			change: func(h *shop) func(context.Context) error { return h.serve(kindOf, flyball.Serve{Variant: "safe"}) }, risk: "high", retreat: true},
 		{name: "a lower tier and a raise, both at once, count by the higher tier", change: func(h *shop) func(context.Context) error {
 			return func(ctx context.Context) error {
 				v := must[FlagView](h.t)(h.s.Flag(h.ctx, FlagKey{Key: fastOf}))

@@ -207,6 +207,15 @@ func (c tokenCache) use(known *knownToken) {
 	c.uses[known.token.ID] = u
 }
 
+// tellUse says of a token when it was last used, if that is not written down yet.
+func (c tokenCache) tellUse(t *flyball.Token) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if at := c.uses[t.ID].at; t.LastUsed == nil && !at.IsZero() || t.LastUsed != nil && at.After(t.LastUsed.Time) {
+		t.LastUsed = &flyball.Time{Time: at.UTC().Truncate(time.Microsecond)}
+	}
+}
+
 // keepEvery is how often it is written down what was used.
 const keepEvery = time.Minute
 

@@ -15,6 +15,7 @@ type Manner struct {
 	Propose    *Proposal // ask others to approve
 	BreakGlass bool      // do it though others ought to approve
 	Request    string    // the id of the request for approval that is applied
+	Said       string    // by whoever applies it
 	PreviewBy  string    // the attribute by which the preview is divided; "" is none
 	Digest     string    // of the one change that may be made; empty is any
 	Keep       *Proposal // of a dry run: keep what was planned, to be made by its digest

@@ -82,6 +82,9 @@ func exposes(f flyball.Flag, before, after flyball.FlagConfig) (all []raise) {
 		}
 		return all
 	}
+	if lowers(f, before, after) {
+		return nil
+	}
 	same := keepsOrder(before, after)
 	for _, r := range after.Rules {
 		if was, at := before.Rule(r.ID); !same || at < 0 || !shrinks(f, was.Serve, r.Serve) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/flyballdev/flyball"
@@ -122,7 +121,7 @@ func (e *edit) use(id string, p *flyball.Plan) error {
 			With("needs", p.Needs).With("approvals", valid).With("void", void)
 	}
 	r.Approvals, r.State = valid, flyball.RequestApplied
-	r.AppliedBy, r.AppliedAt = e.principal.ID, &flyball.Time{Time: e.at}
+	r.AppliedBy, r.AppliedAt, r.AppliedAs = e.principal.ID, &flyball.Time{Time: e.at}, e.manner.Said
 	e.request = &r.ChangeRequest
 	return e.tx.UpdateChangeRequest(r)
 }
@@ -152,36 +151,6 @@ func stateOf(r flyball.ChangeRequest, now time.Time) flyball.RequestState {
 	return r.State
 }
 
-// mayApprove says why somebody may not approve a request; "" if they may. It is
-// asked when they approve, and again when the change is made.
-func (e *edit) mayApprove(who flyball.ActorID, r flyball.ChangeRequest, from []flyball.Grant) (why string, err error) {
-	if who.Kind() != "user" {
-		return "only people approve", nil
-	}
-	if who == r.Proposer.ID || who == r.Proposer.OnBehalfOf {
-		return "nobody approves what they proposed themselves, or through an agent", nil
-	}
-	if r.Proposer.Token != "" {
-		t, _, err := e.tx.TokenByID(r.Proposer.Token)
-		if err == nil && t.CreatedBy == who && t.Actor.Kind() != "user" {
-			return "nobody approves what was proposed with a token that they answer for", nil
-		}
-		if err != nil && flyball.CodeOf(err) != flyball.NotFound {
-			return "", err
-		}
-	}
-	grants, err := e.grantsOf(who)
-	if err != nil {
-		return "", err
-	}
-	for _, g := range from {
-		if !grants.Allow(g.Role, g.Environment, g.Team) {
-			return "it takes " + inWords([]flyball.Grant{g}), nil
-		}
-	}
-	return "", nil
-}
-
 // inWords tells what somebody must be.
 func inWords(from []flyball.Grant) string {
 	text := ""
@@ -201,14 +170,17 @@ func inWords(from []flyball.Grant) string {
 
 // ListChanges narrows the requests for approval.
 type ListChanges struct {
-	All   bool `json:"all,omitempty" doc:"those that are decided or expired too"`
-	Limit int  `json:"limit,omitempty" minimum:"0" maximum:"1000" doc:"how many at most (default 50)"`
+	All    bool   `json:"all,omitempty" doc:"those that are decided or expired too"`
+	Before string `json:"before,omitempty" doc:"only those that come after this one in the list, by its id"`
+	Limit  int    `json:"limit,omitempty" minimum:"0" maximum:"1000" doc:"how many at most (default 50)"`
 }
 
 // Changes are requests for approval in brief: those to be reviewed first, then
 // the latest first.
 type Changes struct {
 	Changes []flyball.ChangeRequest `json:"changes"`
+	More    bool                    `json:"more,omitempty" doc:"whether there are further ones"`
+	Next    string                  `json:"next,omitempty" doc:"where they go on: the value of before"`
 }
 
 // ListChanges lists requests for approval in brief: those to be reviewed first,
@@ -222,17 +194,32 @@ func (s *Service) ListChanges(ctx context.Context, in ListChanges) (Changes, err
 	if in.Limit == 0 {
 		in.Limit = 50
 	}
-	at := now()
+	at, before := now(), in.Before
 	err = s.db.View(ctx, func(tx *store.Tx) error {
-		all, err := tx.ChangeRequests(!in.All, at, in.Limit)
-		for _, r := range all {
-			r.State = stateOf(r.ChangeRequest, at)
-			if p.may(r.Flag) == nil {
+		if _, err := tx.ChangeRequest(before); before != "" && err != nil {
+			return flyball.FieldErrorf("before", "there is no change %q", before)
+		}
+		for {
+			all, err := tx.ChangeRequests(!in.All, at, before, in.Limit+1) // one more tells whether there are more
+			if err != nil {
+				return err
+			}
+			for _, r := range all {
+				if before = r.ID; p.may(r.Flag) != nil {
+					continue
+				}
+				if out.More = len(out.Changes) == in.Limit; out.More {
+					out.Next = out.Changes[in.Limit-1].ID
+					return nil
+				}
+				r.State = stateOf(r.ChangeRequest, at)
 				r.Input, r.Plan.Edits, r.Plan.Previews = nil, []flyball.Edit{}, nil
 				out.Changes = append(out.Changes, r.ChangeRequest)
 			}
+			if len(all) <= in.Limit {
+				return nil
+			}
 		}
-		return err
 	})
 	return out, err
 }
@@ -261,109 +248,6 @@ func (s *Service) Change(ctx context.Context, in ChangeID) (out flyball.ChangeRe
 	}
 	out.State = stateOf(out, time.Now())
 	return out, nil
-}
-
-// DecideChange is a person's decision on a request.
-type DecideChange struct {
-	ID     string `json:"id" doc:"the change's id"`
-	Digest string `json:"digest,omitempty" doc:"the digest of what you looked at; another one is a conflict"`
-	Reason string `json:"reason" doc:"what you looked at, or why not"`
-}
-
-// ApproveChange gives one person's consent to exactly what was proposed.
-func (s *Service) ApproveChange(ctx context.Context, in DecideChange) (flyball.ChangeRequest, error) {
-	return s.decide(ctx, "change.approve", in, flyball.RequestOpen, func(e *edit, r *flyball.ChangeRequest) error { return e.approve(r) })
-}
-
-// approve adds the principal's consent to a request, once.
-func (e *edit) approve(r *flyball.ChangeRequest) error {
-	why, err := e.mayApprove(e.principal.ID, *r, r.Plan.Needs.From)
-	if err != nil {
-		return err
-	}
-	for _, g := range r.Plan.Needs.From {
-		if why == "" && !e.principal.allows(g.Role, g.Environment, g.Team) {
-			why = "it takes " + inWords([]flyball.Grant{g}) + ", and this token has less"
-		}
-	}
-	if why != "" {
-		return flyball.Errorf(flyball.Forbidden, "%s may not do this to change %s: %s", e.principal.ID, r.ID, why).With("from", r.Plan.Needs.From)
-	}
-	if !slices.ContainsFunc(r.Approvals, func(a flyball.Approval) bool { return a.By == e.principal.ID }) {
-		r.Approvals = append(slices.Clone(r.Approvals), flyball.Approval{By: e.principal.ID, At: e.at, Digest: r.Plan.Digest, Reason: e.change.reason})
-	}
-	return nil
-}
-
-// RejectChange ends a request: its proposer, or the person behind that agent,
-// takes it back, or somebody who might have approved it does not.
-func (s *Service) RejectChange(ctx context.Context, in DecideChange) (flyball.ChangeRequest, error) {
-	return s.decide(ctx, "change.reject", in, flyball.RequestOpen, func(e *edit, r *flyball.ChangeRequest) error {
-		if who := e.principal.ID; who != r.Proposer.ID && who != r.Proposer.OnBehalfOf {
-			if err := e.approve(new(*r)); err != nil {
-				return err
-			}
-		}
-		r.State, r.RejectedBy, r.RejectedAs = flyball.RequestRejected, e.principal.ID, in.Reason
-		return nil
-	})
-}
-
-// ReviewChange closes the review that a broken glass opened. It takes somebody
-// who could have approved the change.
-func (s *Service) ReviewChange(ctx context.Context, in DecideChange) (flyball.ChangeRequest, error) {
-	return s.decide(ctx, "change.review", in, flyball.RequestReview, func(e *edit, r *flyball.ChangeRequest) error {
-		r.State = flyball.RequestApplied
-		return e.approve(r)
-	})
-}
-
-// decide alters a request that is in a state, by a person's word.
-func (s *Service) decide(ctx context.Context, action string, in DecideChange, state flyball.RequestState, alter func(*edit, *flyball.ChangeRequest) error) (flyball.ChangeRequest, error) {
-	about, err := s.Change(ctx, ChangeID{ID: in.ID})
-	if err != nil {
-		return about, err
-	}
-	_, err = s.change(ctx, changeOf{
-		access: Approve, action: action, subject: about.Plan.Subject, flag: about.Flag, reason: in.Reason,
-		apply: func(e *edit) error {
-			r, err := e.requestIn(in.ID, state)
-			if err != nil {
-				return err
-			}
-			if in.Digest != "" && in.Digest != r.Plan.Digest {
-				return flyball.Errorf(flyball.Conflict, "change %s is another than you looked at: read it again", in.ID).With("digest", r.Plan.Digest)
-			}
-			before := r.ChangeRequest
-			if err := alter(e, &r.ChangeRequest); err != nil {
-				return err
-			}
-			if changed, err := e.record("change", in.ID, placeOf(r.Plan), brieflyOf(before), brieflyOf(r.ChangeRequest)); err != nil || !changed {
-				return err
-			}
-			return e.tx.UpdateChangeRequest(r)
-		},
-	})
-	if err != nil {
-		return flyball.ChangeRequest{}, err
-	}
-	return s.Change(ctx, ChangeID{ID: in.ID})
-}
-
-// placeOf names the environment that a plan alters, if there is but one.
-func placeOf(p flyball.Plan) string {
-	for env := range p.Versions {
-		if len(p.Versions) == 1 {
-			return env
-		}
-	}
-	return ""
-}
-
-// brieflyOf is what the audit log keeps of a decision; the plan stands in the
-// entry of the proposal, and of the change itself.
-func brieflyOf(r flyball.ChangeRequest) any {
-	return map[string]any{"state": r.State, "approvals": r.Approvals, "rejectedBy": r.RejectedBy, "action": r.Plan.Action, "digest": r.Plan.Digest}
 }
 
 func orElse(s, otherwise string) string {

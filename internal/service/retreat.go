@@ -5,12 +5,12 @@ import (
 	"slices"
 
 	"github.com/flyballdev/flyball"
-	"github.com/flyballdev/flyball/eval"
 )
 
 // retreats says that the change only puts users back on what they had: every
 // flag that it edits serves its safe variant to more, or its rollout's control,
-// and nothing else to anyone.
+// and nothing else to anyone. What flags that depend on them do then was judged
+// when they were made so, by [blast.latent]: a retreat waits for nobody.
 func (e *edit) retreats() bool {
 	if len(e.edits) == 0 {
 		return false
@@ -31,32 +31,7 @@ func (e *edit) retreats() bool {
 			return false
 		}
 	}
-	return e.change.action == "flag.kill" || !e.raisesOthers()
-}
-
-// raisesOthers says that a flag may rise that waits for one that was edited to be
-// lowered, or that serves something else than its safe variant without it. A kill
-// asks nobody all the same.
-func (e *edit) raisesOthers() bool {
-	edited := e.editedFlags()
-	for _, env := range e.altered() {
-		before, after := e.rulesets[env].compiledBefore, e.rulesets[env].after.compiled
-		for _, key := range eval.Changed(before, after) {
-			f := after.Flag(key)
-			if f == nil || slices.Contains(edited, key) {
-				continue
-			}
-			if f.OffVariant != f.SafeVariant {
-				return true
-			}
-			for _, q := range f.Prerequisites {
-				if needed := after.Flag(q.Flag); needed == nil || q.Variant == needed.SafeVariant || q.Variant == needed.OffVariant {
-					return true
-				}
-			}
-		}
-	}
-	return false
+	return true
 }
 
 // withdraws says that an edit ends a rollout, or stops its rise; what that does
@@ -84,14 +59,8 @@ func lowers(f flyball.Flag, before, after flyball.FlagConfig) bool {
 		return after.OffVariant == f.SafeVariant || !before.Enabled && after.OffVariant == before.OffVariant
 	case after.OffVariant != before.OffVariant && after.OffVariant != f.SafeVariant: // what an unmet prerequisite serves
 		return false
-	case !before.Enabled || len(before.Rules) != len(after.Rules) || !slices.Equal(before.Prerequisites, after.Prerequisites):
+	case !before.Enabled || !waitsForMore(f, before, after) || !lowersRules(f, before, after):
 		return false
-	}
-	for i := range before.Rules {
-		b, a := before.Rules[i], after.Rules[i]
-		if !sameJSON(b.If, a.If) || !sameJSON(b.NotBefore, a.NotBefore) || !sameJSON(b.NotAfter, a.NotAfter) || b.ID != a.ID || !shrinks(f, b.Serve, a.Serve) {
-			return false
-		}
 	}
 	if before.Rollout != nil && after.Rollout == nil { // everybody there is on control again
 		serve, ok := after.Serve(before.Rollout.Where)
@@ -101,6 +70,50 @@ func lowers(f flyball.Flag, before, after flyball.FlagConfig) bool {
 		return false
 	}
 	return shrinks(f, before.Default, after.Default)
+}
+
+// waitsForMore says that a configuration asks for all that another did of other
+// flags, and perhaps for more, without which it is safe.
+func waitsForMore(f flyball.Flag, before, after flyball.FlagConfig) bool {
+	if slices.Equal(before.Prerequisites, after.Prerequisites) {
+		return true
+	}
+	for _, q := range before.Prerequisites {
+		if !slices.Contains(after.Prerequisites, q) {
+			return false
+		}
+	}
+	return after.OffVariant == f.SafeVariant
+}
+
+// lowersRules goes along the rules of two configurations: each asks the same and
+// serves less, or is new and safe, or is gone and leaves its users to what is safe.
+func lowersRules(f flyball.Flag, before, after flyball.FlagConfig) bool {
+	i, j := 0, 0
+	for i < len(before.Rules) || j < len(after.Rules) {
+		switch {
+		case i < len(before.Rules) && j < len(after.Rules) && asksTheSame(before.Rules[i], after.Rules[j]) && shrinks(f, before.Rules[i].Serve, after.Rules[j].Serve):
+			i, j = i+1, j+1
+		case j < len(after.Rules) && after.Rules[j].Serve.Variant == f.SafeVariant:
+			j++
+		case i < len(before.Rules) && safeFrom(f, after, j):
+			i++
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func asksTheSame(b, a flyball.Rule) bool {
+	return b.ID == a.ID && sameJSON(b.If, a.If) && sameJSON(b.NotBefore, a.NotBefore) && sameJSON(b.NotAfter, a.NotAfter)
+}
+
+// safeFrom says that a configuration serves the safe variant to all whom its rules
+// before one do not match.
+func safeFrom(f flyball.Flag, c flyball.FlagConfig, at int) bool {
+	safe := func(s flyball.Serve) bool { return s.Variant == f.SafeVariant }
+	return c.Rollout == nil && safe(c.Default) && !slices.ContainsFunc(c.Rules[at:], func(r flyball.Rule) bool { return !safe(r.Serve) })
 }
 
 // shrinks says that a serve differs from another only in that some units get the

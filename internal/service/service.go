@@ -26,6 +26,7 @@ type Service struct {
 	fleet     func(ctx context.Context, environment string, head flyball.RulesetID) (flyball.Fleet, error)
 	seal      *store.Seal
 	tell      func(ctx context.Context, webhook string, e flyball.AuditEntry) (status int, err error)
+	reachable func(url string) error
 	forecast  Forecast
 
 	sample func(ctx context.Context, environment string) (Sample, error)
@@ -62,6 +63,8 @@ type Options struct {
 	// Tell tells a webhook something at once, past its queue, and returns the
 	// status of its answer; nil tells nothing.
 	Tell func(ctx context.Context, webhook string, e flyball.AuditEntry) (status int, err error)
+	// Reachable says why a webhook may not be at a URL; nil lets it be anywhere.
+	Reachable func(url string) error
 	// Forecast tells what a plan comes to; nil cannot tell.
 	Forecast Forecast
 }
@@ -75,7 +78,7 @@ type Forecast func(ctx context.Context, plan flyball.RolloutPlan, metrics []flyb
 func New(ctx context.Context, db *store.DB, opts Options) (*Service, error) {
 	s := &Service{
 		db: db, log: opts.Log, judgeable: opts.Judgeable, changed: opts.Changed, evidence: opts.Evidence, fleet: opts.Fleet, forecast: opts.Forecast,
-		sample: opts.Sample, seal: opts.Seal, tell: opts.Tell,
+		sample: opts.Sample, seal: opts.Seal, tell: opts.Tell, reachable: opts.Reachable,
 		heads: map[string]*Published{}, published: make(chan struct{}), tokens: newTokenCache(),
 		passwords: newHasher(), tries: newTries(),
 		proving: make(chan struct{}, 1),

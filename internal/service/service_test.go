@@ -77,9 +77,10 @@ func version(t *testing.T, s *Service, env string) int64 {
 func TestAChangeWithoutAReasonIsRefusedAndChangesNothing(t *testing.T) {
 	s, ctx := house(t)
 	f := newFlag("shop.checkout.fast")
-	f.Reason = "  "
-	_, err := s.CreateFlag(ctx, f)
-	wantCode(t, err, flyball.Invalid, "reason")
+	for _, f.Reason = range []string{"", "  ", "\t\n", "\u200b\u2060", "\u202e \u00a0"} {
+		_, err := s.CreateFlag(ctx, f)
+		wantCode(t, err, flyball.Invalid, "reason")
+	}
 	if v := version(t, s, "production"); v != 0 {
 		t.Errorf("production is at version %d", v)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"path"
 	"slices"
 	"strings"
@@ -76,7 +77,7 @@ func (in CreateToken) validate() error {
 	if in.ExpiresAt != nil && !in.ExpiresAt.After(time.Now()) {
 		add("expiresAt", "lies in the past")
 	}
-	return joinErrors(errs)
+	return errors.Join(errs...)
 }
 
 // CreateToken makes a token and tells its secret, once.
@@ -165,6 +166,9 @@ func (s *Service) ListTokens(ctx context.Context, _ None) (out Tokens, err error
 		out.Tokens, err = tx.Tokens()
 		return err
 	})
+	for i := range out.Tokens {
+		s.tokens.tellUse(&out.Tokens[i])
+	}
 	return out, err
 }
 

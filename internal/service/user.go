@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -134,7 +135,7 @@ func (e *edit) placesExist(grants flyball.Grants) error {
 			}
 		}
 	}
-	return joinErrors(errs)
+	return errors.Join(errs...)
 }
 
 // UserID names a person.

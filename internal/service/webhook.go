@@ -96,6 +96,11 @@ func (e *edit) putWebhook(in PutWebhook, old store.WebhookRecord) error {
 	if err := next.Webhook.Validate(target); err != nil {
 		return err
 	}
+	if check := e.service.reachable; check != nil && target.URL != was.URL {
+		if err := check(target.URL); err != nil {
+			return flyball.FieldErrorf("url", "%s", err)
+		}
+	}
 	for i, key := range next.Environments {
 		if _, err := e.tx.Environment(key); flyball.CodeOf(err) == flyball.NotFound {
 			return flyball.FieldErrorf(fmt.Sprintf("environments[%d]", i), "there is no environment %q", key)
@@ -316,6 +321,7 @@ type ListDeliveries struct {
 // Deliveries is a list of deliveries, those of the latest entries first.
 type Deliveries struct {
 	Deliveries []flyball.Delivery `json:"deliveries"`
+	More       bool               `json:"more,omitempty" doc:"whether there are further ones"`
 }
 
 // ListDeliveries lists what webhooks were told, are to be told, or were not.
@@ -329,7 +335,10 @@ func (s *Service) ListDeliveries(ctx context.Context, in ListDeliveries) (out De
 				return err
 			}
 		}
-		out.Deliveries, err = tx.Deliveries(store.DeliveryFilter{Webhook: in.Webhook, State: in.State, Limit: in.Limit})
+		out.Deliveries, err = tx.Deliveries(store.DeliveryFilter{Webhook: in.Webhook, State: in.State, Limit: in.Limit + 1}) // one more tells whether there are more
+		if out.More = len(out.Deliveries) > in.Limit; out.More {
+			out.Deliveries = out.Deliveries[:in.Limit]
+		}
 		return err
 	})
 	return out, err

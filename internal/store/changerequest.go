@@ -71,11 +71,12 @@ func (tx *Tx) ChangeRequest(id string) (RequestRecord, error) {
 
 // ChangeRequests returns requests for approval: first those that must be
 // reviewed, then the latest; all of them, or those that somebody must still look
-// at.
-func (tx *Tx) ChangeRequests(open bool, now time.Time, limit int) ([]RequestRecord, error) {
-	const query = `SELECT body, revision FROM change_request WHERE state = 'review' OR $1 OR state = 'open' AND expires_at > $2
-		ORDER BY CASE WHEN state = 'review' THEN 0 ELSE 1 END, created_at DESC, id LIMIT $3`
-	all, err := list(tx, scanRequest, query, !open, micros(now), limit)
+// at. If before is not empty, only those that come after it in the list.
+func (tx *Tx) ChangeRequests(open bool, now time.Time, before string, limit int) ([]RequestRecord, error) {
+	const place = `CASE WHEN state = 'review' THEN 0 ELSE 1 END, -created_at, id`
+	const query = `SELECT body, revision FROM change_request WHERE (state = 'review' OR $1 OR state = 'open' AND expires_at > $2)
+		AND ($3 = '' OR (` + place + `) > (SELECT ` + place + ` FROM change_request WHERE id = $3)) ORDER BY ` + place + ` LIMIT $4`
+	all, err := list(tx, scanRequest, query, !open, micros(now), before, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list changes: %w", err)
 	}

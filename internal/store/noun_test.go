@@ -525,7 +525,7 @@ func TestAChangeRequestIsDecidedOnce(t *testing.T) {
 		})
 		view(t, db, func(tx *Tx) error {
 			for open, want := range map[bool][]string{true: {"r", "c2"}, false: {"r", "c2", "c1", "c0"}} {
-				all, err := tx.ChangeRequests(open, at, 10)
+				all, err := tx.ChangeRequests(open, at, "", 10)
 				if err != nil {
 					return err
 				}

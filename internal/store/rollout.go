@@ -70,8 +70,9 @@ func (tx *Tx) Rollout(id string) (flyball.Rollout, error) {
 type RolloutFilter struct {
 	Environment string
 	Flag        string
-	Live        bool // only those that serve
-	Limit       int  // at most so many; all if 0
+	Live        bool   // only those that serve
+	Before      string // only those that come after this one in the list
+	Limit       int    // at most so many; all if 0
 }
 
 // Rollouts returns rollouts, the latest first.
@@ -85,6 +86,9 @@ func (tx *Tx) Rollouts(which RolloutFilter) ([]flyball.Rollout, error) {
 	}
 	if which.Live {
 		f.and(`live = $`, true)
+	}
+	if which.Before != "" {
+		f.and(`(started_at, id) < (SELECT started_at, id FROM rollout WHERE id = $)`, which.Before)
 	}
 	query := `SELECT body FROM rollout` + f.String() + ` ORDER BY started_at DESC, id DESC`
 	if which.Limit > 0 {

@@ -1,0 +1,46 @@
+package service
+
+import (
+	"slices"
+
+	"github.com/flyballdev/flyball"
+	"github.com/flyballdev/flyball/eval"
+)
+
+// latent returns the largest share of users that may get something else of a flag
+// by what waits for nobody: a kill of it, if that serves another value than it
+// did; and a retreat of a flag that it needs, if it rises by that. It is 0 if no
+// retreat can do more than before the change. So nobody sets up in silence what a
+// retreat would then make true without an approval.
+func (b *blast) latent(key string) (share float64, why string) {
+	before, after := b.before.Flag(key), b.after.Flag(key)
+	switch {
+	case before != nil && after != nil && resafed(before, after):
+		return 1, "a kill of " + key + ", which waits for nobody, would serve another value than it did"
+	case after != nil && risesByRetreat(b.after, key):
+		share = b.bound(key)
+	}
+	if share > 0 {
+		why = key + " rises when what it needs is taken back, which waits for nobody; the share is what the rules allow at most then"
+	}
+	return share, why
+}
+
+// resafed says that a kill serves another value than it did.
+func resafed(before, after *flyball.RulesetFlag) bool {
+	return before.SafeVariant != after.SafeVariant || revalued(before, after)[after.SafeVariant]
+}
+
+// risesByRetreat says that a flag may serve something else than its safe variant
+// to more users when a flag that it needs, be it by way of others, is taken back:
+// to its safe variant, or to the control of its rollout.
+func risesByRetreat(rs *eval.Ruleset, key string) (rises bool) {
+	needed(rs, key, map[string]bool{}, func(f *flyball.RulesetFlag) {
+		rises = rises || len(f.Prerequisites) > 0 && f.OffVariant != f.SafeVariant
+		rises = rises || slices.ContainsFunc(f.Prerequisites, func(q flyball.Prerequisite) bool {
+			p := rs.Flag(q.Flag)
+			return p != nil && (q.Variant == p.SafeVariant || p.Rollout != nil && q.Variant == p.Rollout.Control)
+		})
+	})
+	return rises
+}

@@ -1,0 +1,103 @@
+package service
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/flyballdev/flyball"
+	"github.com/flyballdev/flyball/internal/store"
+)
+
+// Small steps that nobody approves add up, until somebody has looked, until
+// everybody is safe, or for a day.
+func TestManySmallStepsAreALargeOne(t *testing.T) {
+	t.Parallel()
+	h := newShop(t, nil)
+	glass := WithManner(h.ctx, &Manner{BreakGlass: true})
+	wants := func(what string, ppm int, risk flyball.Risk, why string) {
+		t.Helper()
+		change := h.serve(fastOf, split(ppm))
+		p := h.plan(change)
+		if p.Risk != risk || !strings.Contains(strings.Join(p.Why, "; "), why) {
+			t.Errorf("%s: risk %s, want %s: %q", what, p.Risk, risk, p.Why)
+		}
+		if err := change(h.ctx); (flyball.CodeOf(err) == flyball.Forbidden) != (risk != flyball.RiskLow) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	wants("half a percent", 5_000, "low", "up to 0.5 %")
+	wants("a little more", 9_000, "low", "0.9 % together with what nobody approved")
+	wants("over one percent", 14_000, "medium", "1.4 % together with what nobody approved in the last 24 hours")
+	wants("again, and less", 10_500, "medium", "1.05 % together")
+
+	if err := h.serve(fastOf, flyball.Serve{Variant: "off"})(h.ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.s.RemoveRule(h.ctx, RemoveRule{FlagIn: in(fastOf), ID: "testers"}); err != nil {
+		t.Fatal(err)
+	}
+	wants("once everybody is safe", 5_000, "low", "up to 0.5 %")
+
+	if err := h.serve(fastOf, split(30_000))(glass); err != nil {
+		t.Fatal(err)
+	}
+	wants("once somebody has to look at it", 35_000, "low", "up to 0.5 %")
+	wants("after that", 39_900, "low", "0.99 % together")
+	wants("the last one", 40_100, "medium", "1.01 % together")
+
+	// By another way: a flag that it waits for.
+	if err := h.needs(hangs, idle, "on")(glass); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{hangs, idle} {
+		if err := h.update(key, func(f *flyball.Flag) { f.RiskTier = flyball.TierLow })(h.ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := h.serve(idle, split(6_000))(h.ctx); err != nil {
+		t.Fatal(err)
+	}
+	if p := h.plan(h.serve(idle, split(12_000))); !strings.Contains(strings.Join(p.Why, "; "), "1.2 % together") {
+		t.Errorf("by way of another flag: %q", p.Why)
+	}
+
+	err := h.db.Update(t.Context(), func(tx *store.Tx) error {
+		long := time.Now().Add(-asksAfter - time.Minute)
+		if err := tx.ForgetUnasked("production", fastOf); err != nil {
+			return err
+		}
+		return tx.AddUnasked("production", 9000, long, long, []store.Unasked{{Flag: fastOf, PPM: 900_000}})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants("a day later", 44_000, "low", "up to 0.41 %")
+}
+
+// Rollouts count by themselves, for each begins at its control; and what nobody
+// can change without a trace counts only where environments are protected.
+func TestRolloutsAndUnprotectedEnvironmentsDoNotAddUp(t *testing.T) {
+	t.Parallel()
+	h := newShop(t, nil)
+	for range 3 {
+		p := h.plan(h.start(true, 9_000, 1_000_000))
+		if p.Risk != flyball.RiskLow {
+			t.Errorf("a rollout is of %s risk: %q", p.Risk, p.Why)
+		}
+		if err := h.start(true, 9_000, 1_000_000)(h.ctx); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.s.AbortRollout(h.ctx, RolloutIn{ID: fastOf, Reason: "a test"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, ppm := range []int{400_000, 800_000} {
+		f := in(fastOf)
+		f.Environment = "development"
+		if _, err := h.s.SetDefault(context.WithoutCancel(h.ctx), SetDefault{FlagIn: f, Default: split(ppm)}); err != nil {
+			t.Errorf("%d: %v", ppm, err)
+		}
+	}
+}

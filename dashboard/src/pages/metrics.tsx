@@ -1,6 +1,7 @@
 // Metrics: by what rollouts are judged, and what they are worth in those that
 // are live.
-import { Button, Modal, NativeSelect, NumberInput, Textarea, TextInput } from "@mantine/core";
+import { NativeSelect, NumberInput, Textarea, TextInput } from "@mantine/core";
+import { useRefusal } from "../api/auth";
 import { useQueries, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 
@@ -9,6 +10,7 @@ import { metrics, rollout, rollouts } from "../api/queries";
 import { Card, Empty, Page, Ready, Tag } from "../parts/basics";
 import { useChange } from "../parts/change";
 import { keyPattern } from "../parts/definition";
+import { FormPage, Lead } from "../parts/form";
 import { Icon } from "../parts/icons";
 import { to, useAddress } from "../routes";
 import { fieldDifference } from "../words/difference";
@@ -22,22 +24,22 @@ const types: Record<Metric["type"], string> = {
 
 export function Metrics() {
   const all = useQuery(metrics);
-  const [search, setSearch] = useAddress();
+  const [search] = useAddress();
   const edited = all.data?.find((m) => m.key === search.edit);
-  const close = () => setSearch({ edit: undefined });
+  const refused = useRefusal({ role: "editor" }, true);
   const live = useLive();
+  if (search.edit === "+" || edited) return <Form key={search.edit} of={edited} refused={refused} />;
   return (
-    <Page title="Metrics" actions={<Button leftSection={<Icon name="plus" size={14} />} onClick={() => setSearch({ edit: "+" })}>Create a metric</Button>}>
+    <Page title="Metrics" about="By what rollouts are judged." actions={<Lead href="#/metrics?edit=%2B" because={refused} leftSection={<Icon name="plus" size={14} />}>Create a metric</Lead>}>
       <Card>
-        <Ready of={all}>{(list) => list.length === 0 ? <Empty title="No metrics yet" action={<Button onClick={() => setSearch({ edit: "+" })}>Create the first</Button>}>Programs send observations, such as an error or a latency; a metric makes a number of them that a rollout can be judged by.</Empty> : (
+        <Ready of={all}>{(list) => list.length === 0 ? <Empty title="No metrics yet" action={<Lead href="#/metrics?edit=%2B" because={refused}>Create the first</Lead>}>Programs send observations, such as an error or a latency; a metric makes a number of them that a rollout can be judged by.</Empty> : (
           <div className="scroll" tabIndex={0} role="region" aria-label="Metrics"><table className="plain"><thead><tr><th>Metric</th><th>Type</th><th>Better</th><th>Counts</th><th>Now, in live rollouts</th></tr></thead>
             <tbody>{list.map((m) => (
-              <tr key={m.key}><td><a href={`#/metrics?edit=${m.key}`} className="mono">{m.key}</a><div className="small soft">{m.description}</div></td><td><Tag>{m.type}{m.quantile ? ` ${m.quantile}` : ""}</Tag></td><td>{m.better}{m.unit && <span className="soft"> · {m.unit}</span>}</td><td className="small">{m.type === "stream" ? "the service as a whole" : `each ${m.analysis ?? "unit"}${m.analysis === "request" ? "" : `, within ${m.window ?? "30m"}`}`}</td>
+              <tr key={m.key}><td><a href={`#/metrics?edit=${encodeURIComponent(m.key)}`} className="mono">{m.key}</a><div className="small soft">{m.description}</div></td><td><Tag>{m.type}{m.quantile ? ` ${m.quantile}` : ""}</Tag></td><td>{m.better}{m.unit && <span className="soft"> · {m.unit}</span>}</td><td className="small">{m.type === "stream" ? "the service as a whole" : `each ${m.analysis ?? "unit"}${m.analysis === "request" ? "" : `, within ${m.window ?? "30m"}`}`}</td>
                 <td>{(live.get(m.key) ?? []).map((v) => <div key={v.id} className="small"><a href={to.rollout(v.id)}>{v.flag}</a>: {number(v.treatment)} against {number(v.control)}</div>)}{!live.has(m.key) && <span className="soft small">–</span>}</td></tr>
             ))}</tbody></table></div>
         )}</Ready>
       </Card>
-      <Modal opened={search.edit === "+" || Boolean(edited)} onClose={close} size="lg" title={edited ? edited.key : "Create a metric"} closeButtonProps={{ "aria-label": "Close" }}><Form key={search.edit} of={edited} close={close} /></Modal>
     </Page>
   );
 }
@@ -57,7 +59,7 @@ function useLive(): Map<string, Live[]> {
   return byMetric;
 }
 
-function Form({ of, close }: { of?: Metric; close: () => void }) {
+function Form({ of, refused }: { of?: Metric; refused?: string }) {
   const start: Metric = of ?? { key: "", type: "rate", better: "lower", version: 0 };
   const [m, setM] = useState<Metric>(start);
   const begin = useChange();
@@ -68,19 +70,24 @@ function Form({ of, close }: { of?: Metric; close: () => void }) {
   const { version: _v, ...rest } = m;
   const body = Object.fromEntries(Object.entries(rest).filter(([, v]) => v !== undefined && v !== ""));
   const save = () => {
-    close();
     begin({
+      done: () => { location.hash = "#/metrics"; },
       title: of ? `Change metric ${m.key}` : `Create metric ${m.key}`, verb: of ? "Apply" : "Create", difference: fieldDifference(of ? start : {}, of ? m : body),
       change: of ? { method: "PUT", path: `/api/v1/metrics/${m.key}`, body: { ...body, ifVersion: of.version } } : { method: "POST", path: "/api/v1/metrics", body },
     });
   };
   const retype = (type: Metric["type"]) => setM({ key: m.key, description: m.description, better: m.better, unit: m.unit, version: m.version, type, ...(type === "quantile" && { quantile: 0.99 }), ...(type === "stream" && { of: { prometheus: { query: "", threshold: { value: 0, for: "1m" } } } }) });
   return (
-    <div style={{ display: "grid", gap: 12 }}>
-      <TextInput label="Key" description="Programs send observations of this name" placeholder="checkout.errors" required readOnly={Boolean(of)} className="mono" value={m.key} onChange={(e) => set({ key: e.currentTarget.value })} data-autofocus />
+    <FormPage title={of ? `Change ${of.key}` : "Create a metric"} about={of && <Tag>v{of.version}</Tag>} back="#/metrics" backTo="metrics" verb={of ? "Review and apply" : "Create…"} why={why} refused={refused} submit={save} aside={<>
+      <h2>{m.type}</h2><p>{types[m.type][0].toUpperCase() + types[m.type].slice(1)}.</p>
+      <h2>What a program sends</h2>
+      {stream ? <p>Nothing: the server asks Prometheus, for the service as a whole.</p> : <pre className="json" tabIndex={0}>{`client.Track(ctx, "${m.type === "ratio" ? m.numerator || "numerator" : m.key || "checkout.errors"}", user, ${m.type === "rate" ? "0 or 1" : "value"})`}</pre>}
+      <p>A metric that judges a live rollout stays as it is until that ends.</p>
+    </>}>
+      <TextInput label="Key" description="Programs send observations of this name" placeholder="checkout.errors" required readOnly={Boolean(of)} className="mono" value={m.key} onChange={(e) => set({ key: e.currentTarget.value })} autoFocus={!of} />
       <TextInput label="Description" value={m.description ?? ""} onChange={(e) => set({ description: e.currentTarget.value || undefined })} />
       <div className="line foot">
-        <NativeSelect label="Type" description={types[m.type]} value={m.type} onChange={(e) => retype(e.currentTarget.value as Metric["type"])} data={Object.keys(types)} />
+        <NativeSelect label="Type" value={m.type} onChange={(e) => retype(e.currentTarget.value as Metric["type"])} data={Object.keys(types)} />
         <NativeSelect label="Better is" value={m.better} onChange={(e) => set({ better: e.currentTarget.value as Metric["better"] })} data={["lower", "higher"]} />
         <TextInput label="Unit" placeholder="ms" w={90} value={m.unit ?? ""} onChange={(e) => set({ unit: e.currentTarget.value || undefined })} />
       </div>
@@ -92,8 +99,7 @@ function Form({ of, close }: { of?: Metric; close: () => void }) {
         {m.type !== "rate" && <NumberInput label="Cap" description="larger values count as this" w={150} min={0} value={m.cap ?? ""} onChange={(v) => set({ cap: Number(v) || undefined })} />}
       </div>}
       {stream && <Prometheus of={prometheus ?? { query: "" }} onChange={(p) => set({ of: { prometheus: p } })} />}
-      <div className="line"><Button disabled={Boolean(why)} onClick={save}>{of ? "Review and apply" : "Create…"}</Button>{why && <span className="small soft">{why}</span>}</div>
-    </div>
+    </FormPage>
   );
 }
 

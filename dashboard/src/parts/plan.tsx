@@ -47,7 +47,7 @@ const bases: Record<Preview["basis"], (p: Preview) => string> = {
   unused: () => "no program evaluates it",
 };
 
-function PreviewView({ of }: { of: Preview }) {
+export function PreviewView({ of }: { of: Preview }) {
   return (
     <dl className="facts">
       <dt>{of.environment}</dt>

@@ -1,0 +1,60 @@
+// What somebody may do themselves: who they are here, and their password.
+import { Button, PasswordInput } from "@mantine/core";
+import { notifications } from "@mantine/notifications";
+import { useQuery } from "@tanstack/react-query";
+import { type FormEvent, useState } from "react";
+
+import { signOut, useSession } from "../api/auth";
+import { send } from "../api/client";
+import { audit } from "../api/queries";
+import { Card, Moment, Page, Ready, Trouble } from "../parts/basics";
+import { EntryLine } from "../parts/entries";
+import { GrantTags } from "../parts/grants";
+import { to } from "../routes";
+import { nameOf } from "../words/access";
+
+export function Account() {
+  const { user, by, rights, oidc, provedAt } = useSession();
+  const mine = useQuery({ ...audit({ actor: user ?? "" }, 8), enabled: Boolean(user) });
+  return (
+    <Page title={user ? nameOf(user) : "You"} about={user && <span className="mono">{user}</span>} actions={<Button variant="default" onClick={() => void signOut()}>Sign out</Button>}>
+      <div className="stack">
+        <div className="grid">
+          <Card title="What you may do">
+            {!rights?.length ? <p className="small soft">The server tells nothing of it, and decides.</p> : <>{rights.map((set, i) => <div key={i}>{rights.length > 1 && <div className="small soft">{i === 0 ? "This token allows" : "and your account allows"}</div>}<GrantTags of={set} none="You look at everything. To change something, ask an administrator for a role." /></div>)}{rights.length > 1 && <p className="small soft">You may do what both allow.</p>}</>}
+          </Card>
+          <Card title="How you are signed in"><p className="small" style={{ marginTop: 0 }}>{by === "token" ? "By a token, kept in this tab alone: it is gone when the tab is closed." : "By a session of this browser. It ends 8 hours after its last use and 24 hours after it began, and you come back to the page where you were."}</p>{by === "cookie" && <p className="small soft">You last proved who you are <Moment at={provedAt} />. What approves or administers asks again after five minutes.</p>}</Card>
+          {by === "cookie" && !oidc && user && <Password user={user} />}
+        </div>
+        <Card title="What you did lately" actions={user && <a className="small" href={to.audit({ actor: user })}>all of it</a>}><Ready of={mine}>{(list) => list.length === 0 ? <p className="small soft">Nothing yet.</p> : <ul className="rows">{list.map((e) => <EntryLine key={e.seq} of={e} />)}</ul>}</Ready></Card>
+      </div>
+    </Page>
+  );
+}
+
+function Password({ user }: { user: string }) {
+  const [current, setCurrent] = useState(""), [next, setNext] = useState(""), [error, setError] = useState<unknown>(), [busy, setBusy] = useState(false);
+  async function change(e: FormEvent) {
+    e.preventDefault();
+    setBusy(true);
+    setError(undefined);
+    try {
+      await send({ method: "POST", path: `/api/v1/users/${encodeURIComponent(nameOf(user))}/password`, body: { current, password: next } }, "my own, from the dashboard");
+      notifications.show({ color: "teal", title: "Your password is another now", message: "Your other sessions are over." });
+      void signOut("Your password is another now: sign in by it.");
+    } catch (e) {
+      setError(e);
+    }
+    setBusy(false);
+  }
+  return (
+    <Card title="Your password">
+      <form className="fields" onSubmit={(e) => void change(e)}>
+        <PasswordInput label="As it is" autoComplete="current-password" value={current} onChange={(e) => setCurrent(e.currentTarget.value)} />
+        <PasswordInput label="As it is to be" description="12 to 256 bytes; a sentence is good. You sign in by it again." autoComplete="new-password" value={next} onChange={(e) => setNext(e.currentTarget.value)} />
+        {error !== undefined && <Trouble error={error} />}
+        <div><Button type="submit" variant="default" loading={busy} disabled={!current || next.length < 12}>Change it</Button></div>
+      </form>
+    </Card>
+  );
+}

@@ -43,6 +43,7 @@ const pages = [
   page("/agents", () => import("./pages/agents"), "Agents"),
   page("/environments", () => import("./pages/environments"), "Environments"),
   page("/policy", () => import("./pages/policy"), "PolicyPage"),
+  page("/setup", () => import("./pages/account"), "SetUpElsewhere"),
   page("/account", () => import("./pages/account"), "Account"),
   page("/tokens", () => import("./pages/tokens"), "Tokens"),
   page("/webhooks", () => import("./pages/webhooks"), "Webhooks"),

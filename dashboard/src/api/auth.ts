@@ -124,9 +124,10 @@ export function useRunsIt(): string | undefined {
   return refusal(useSession(), { role: "admin" }) && "Those who run the installation do this, and you are none of them. An administrator of everything can.";
 }
 
-export async function signOut(why?: string) {
+// signOut leaves; with a reason it is for the most part the server that ended it.
+export async function signOut(why?: string, end = !why) {
   const was = session;
   sessionStorage.removeItem(place);
   become({ state: "out", accounts: was.accounts, oidc: was.oidc, passwords: was.passwords, why });
-  if (was.by === "cookie" && !why) await post("/auth/logout", {}).catch(() => undefined);
+  if (was.by === "cookie" && end) await post("/auth/logout", {}).catch(() => undefined);
 }

@@ -7,7 +7,7 @@ import { type FormEvent, useState } from "react";
 import { signOut, useSession } from "../api/auth";
 import { send } from "../api/client";
 import { audit } from "../api/queries";
-import { Card, Moment, Page, Ready, Trouble } from "../parts/basics";
+import { Card, Empty, Moment, Page, Ready, Trouble } from "../parts/basics";
 import { EntryLine } from "../parts/entries";
 import { GrantTags } from "../parts/grants";
 import { to } from "../routes";
@@ -19,7 +19,7 @@ export function Account() {
   return (
     <Page title={user ? nameOf(user) : "You"} about={user && <span className="mono">{user}</span>} actions={<Button variant="default" onClick={() => void signOut()}>Sign out</Button>}>
       <div className="stack">
-        <div className="grid">
+        <div className="grid thirds">
           <Card title="What you may do">
             {!rights?.length ? <p className="small soft">The server tells nothing of it, and decides.</p> : <>{rights.map((set, i) => <div key={i}>{rights.length > 1 && <div className="small soft">{i === 0 ? "This token allows" : "and your account allows"}</div>}<GrantTags of={set} none="You look at everything. To change something, ask an administrator for a role." /></div>)}{rights.length > 1 && <p className="small soft">You may do what both allow.</p>}</>}
           </Card>
@@ -28,6 +28,17 @@ export function Account() {
         </div>
         <Card title="What you did lately" actions={user && <a className="small" href={to.audit({ actor: user })}>all of it</a>}><Ready of={mine}>{(list) => list.length === 0 ? <p className="small soft">Nothing yet.</p> : <ul className="rows">{list.map((e) => <EntryLine key={e.seq} of={e} />)}</ul>}</Ready></Card>
       </div>
+    </Page>
+  );
+}
+
+// SetUpElsewhere is what somebody sees who opens a one-time link and is signed in
+// already: it would be used up for the wrong person.
+export function SetUpElsewhere() {
+  const { user } = useSession();
+  return (
+    <Page title="A one-time link">
+      <Card><Empty title={`You are signed in${user ? ` as ${nameOf(user)}` : ""}`} action={<div className="line" style={{ justifyContent: "center" }}><Button onClick={() => void signOut("The link is for whoever it was made for.", true)}>Sign out and use it</Button><Button component="a" variant="default" href="#/">Leave it</Button></div>}>This link lets somebody choose a password, once. If it is for another, send it to them, or open it in a private window.</Empty></Card>
     </Page>
   );
 }
@@ -41,7 +52,7 @@ function Password({ user }: { user: string }) {
     try {
       await send({ method: "POST", path: `/api/v1/users/${encodeURIComponent(nameOf(user))}/password`, body: { current, password: next } }, "my own, from the dashboard");
       notifications.show({ color: "teal", title: "Your password is another now", message: "Your other sessions are over." });
-      void signOut("Your password is another now: sign in by it.");
+      void signOut("Your password is another now: sign in by it.", true);
     } catch (e) {
       setError(e);
     }

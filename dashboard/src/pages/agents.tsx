@@ -16,7 +16,6 @@ import { Secret } from "../parts/secret";
 import { to, useAddress } from "../routes";
 import { nameOf } from "../words/access";
 import { type Envelope, envelopeLines, envelopeStarts, envelopeTrouble } from "../words/envelope";
-import { plural } from "../words/numbers";
 
 type Agent = Schemas["Agent"];
 
@@ -55,13 +54,13 @@ function Switch({ of, refused }: { of: Schemas["Agents"]; refused?: string }) {
   if (of.frozen) {
     return (
       <Alert color="red" variant="light" title="All agents are read-only" role="status">
-        <div className="line"><span className="grow">{of.frozen.by} stopped them <Moment at={of.frozen.at} />: {of.frozen.reason}. They read and plan, and change nothing, not even downwards.</span>
+        <div className="line"><span className="grow wide">{of.frozen.by} stopped them <Moment at={of.frozen.at} />: {of.frozen.reason}. They read and plan, and change nothing, not even downwards.</span>
           <Why because={refused}><Button color="teal" disabled={Boolean(refused)} onClick={() => begin({ title: "Let agents go on", verb: "Let them go on", plain: true, difference: ["agents change things again, each within its envelope"], change: { method: "POST", path: "/api/v1/agents/unfreeze", body: {} } })}>Let them go on…</Button></Why></div>
       </Alert>
     );
   }
   return (
-    <div className="card line switch"><span className="dot good" /><span className="grow"><b>Agents may act</b> <span className="small soft">{n === 0 ? "None has a token now." : `${plural(n, "has", "have")} a token, each within its envelope. A freeze holds for each change that begins after it, everywhere.`}</span></span>
+    <div className="card line switch"><span className="grow wide"><span className="dot good inline" /> <b>Agents may act</b> <span className="small soft">{n === 0 ? "None has a token now." : `${n === 1 ? "One has a token" : `${n} have tokens`}, each within its envelope. A freeze holds for each change that begins after it, everywhere.`}</span></span>
       <Why because={refused}><Button color="red" variant="outline" leftSection={<Icon name="stop" size={14} />} disabled={Boolean(refused)} onClick={() => begin({ title: "Freeze all agents", verb: "Freeze them now", plain: true, urgent: true, danger: true, difference: ["every agent is read-only, at once; people and rollouts that run go on"], change: { method: "POST", path: "/api/v1/agents/freeze", body: {} } })}>Freeze all agents</Button></Why></div>
   );
 }

@@ -62,6 +62,7 @@ export function Approval() {
 }
 
 function Body({ of: c }: { of: ChangeRequest }) {
+  const session = useSession();
   const have = c.approvals ?? [], want = c.plan.needs.number, beyond = c.plan.beyond;
   return (
     <div className="stack">
@@ -80,7 +81,7 @@ function Body({ of: c }: { of: ChangeRequest }) {
               {c.state === "open" && Array.from({ length: Math.max(0, want - have.length) }, (_, i) => <li key={i} className="soft"><Tag>waits</Tag> {missing(c)}</li>)}
               {c.rejectedBy && <li><Tag tone="bad">rejected</Tag> <b>{c.rejectedBy}</b><div className="small soft">{c.rejectedAs}</div></li>}
               {c.appliedBy && <li><Tag tone="good">applied</Tag> <b>{c.appliedBy}</b> <span className="small soft"><Moment at={c.appliedAt} /></span></li>}</ul>
-            <p className="small soft" style={{ marginBottom: 0 }}>{c.state === "open" ? <>{needs(c.plan)} It ends in <Remaining until={Date.parse(c.expiresAt)} />.</> : c.state === "expired" ? "Nobody applied it in time: propose it again." : null}</p>
+            <p className="small soft" style={{ marginBottom: 0 }}>{c.state === "open" ? <>{needs(c.plan)} It ends in <Remaining until={Date.parse(c.expiresAt)} />. <b>{approvable(c, session)}</b></> : c.state === "expired" ? "Nobody applied it in time: propose it again." : null}</p>
           </Card>
           <Card title="Exactly this"><p className="small soft" style={{ marginTop: 0 }}>An approval counts for this digest alone. If anything that it touches is edited before it is applied, the approvals are void.</p><div className="line" style={{ flexWrap: "nowrap" }}><span className="mono small">{c.plan.digest}</span><Copy text={c.plan.digest} label="Copy the digest" /></div></Card>
         </div>

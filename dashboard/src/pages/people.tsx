@@ -84,7 +84,7 @@ function Shown({ of }: { of: User }) {
     </>}>
       <div className="stack">
         {link?.path && <OneTimeLink of={link} name={of.name || of.id} close={() => setLink(undefined)} />}
-        <div className="grid">
+        <div className="grid thirds">
           <Card title="May"><GrantTags of={of.grants} none="Looks at everything, and changes nothing." /></Card>
           <Card title="Account"><dl className="facts"><dt>address</dt><dd>{of.email || "none"}</dd><dt>signs in by</dt><dd>{how(of)}{of.passwordAt && <>, chosen <Moment at={of.passwordAt} /></>}</dd><dt>last seen</dt><dd><Moment at={of.lastSeen} /></dd><dt>made</dt><dd><Moment at={of.createdAt} /></dd>{of.issuer && <><dt>provider</dt><dd>{of.issuer}<div className="mono">{of.subject}</div></dd></>}</dl></Card>
           <Card title="Tokens and agents" actions={<a className="small" href="#/tokens">all</a>}>{theirs.length === 0 ? <p className="small soft">No token acts as them or for them.</p> : <ul className="rows">{theirs.map((t) => <li key={t.id} className="line"><Tag tone={t.kind === "agent" ? "accent" : "soft"}>{t.kind}</Tag><span>{t.name}</span><span className="push small soft">used <Moment at={t.lastUsed} /></span></li>)}</ul>}</Card>

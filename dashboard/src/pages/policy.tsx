@@ -13,7 +13,7 @@ import { Field, FormPage, Lead } from "../parts/form";
 import { Icon } from "../parts/icons";
 import { clock, moment, zone } from "../parts/when";
 import { useAddress } from "../routes";
-import { milliseconds, span } from "../words/numbers";
+import { milliseconds, plural, span } from "../words/numbers";
 import { defaultPolicy, type Freeze, freezeState, needWords, type Policy, policyDifference, policyTrouble, type Risk, risks, riskWords, samePolicy } from "../words/policy";
 
 export function PolicyPage() {
@@ -39,7 +39,7 @@ function Shown({ of }: { of: Policy }) {
         <div className="scroll" tabIndex={0} role="region" aria-label="Approvals by risk"><table className="plain"><thead><tr><th>Risk</th><th>When</th><th>Made at once</th><th>By a rollout that guardrails watch</th></tr></thead>
           <tbody>{risks.map((r) => <tr key={r}><td><Tag tone={tone[r]}>{r}</Tag></td><td className="soft">{riskWords[r]}</td><td>{needWords(of.approvals[r].direct)}</td><td>{needWords(of.approvals[r].staged)}</td></tr>)}</tbody></table></div>
         <ul className="plain-list small soft">
-          <li>A request, with its approvals, is good for {span(milliseconds(of.approvalTTL) ?? 0)}; each is used once.</li>
+          <li>A request, with its approvals, is good for {hours(of.approvalTTL)}; each is used once.</li>
           <li>A retreat, such as a kill or an abort, needs nobody and passes every freeze.</li>
           <li>Nobody approves their own change, and an agent and its person are one.</li>
           <li>A new flag {of.requireDescription ? "must say what it does" : "need not say what it does"}. Every change says why.</li>
@@ -69,6 +69,11 @@ function Freezes({ of }: { of: Policy }) {
     </Card>
   );
 }
+
+const hours = (duration: string) => {
+  const ms = milliseconds(duration) ?? 0;
+  return ms % 3_600_000 ? span(ms) : plural(ms / 3_600_000, "hour");
+};
 
 const counts = (least: number) => [...(least < 0 ? [{ value: "-1", label: "never at once" }] : []), { value: "0", label: "a reason is enough" }, ...[1, 2, 3, 4, 5].map((n) => ({ value: String(n), label: n === 1 ? "1 other person" : `${n} other people` }))];
 

@@ -15,17 +15,32 @@ import { Differences, Moment, Tag } from "./basics";
 export const toneOf = (action: string): Tone =>
   /\.(kill|abort|revoke|delete)$/.test(action) ? "bad" : /\.(complete|finish|advance|resume|enable)$/.test(action) ? "good" : /\.(hold|pause|disable|archive|stop|stepBack)$/.test(action) ? "warn" : "soft";
 
-// Words that are not of flags lead to no flag.
-const ofFlag = /^(flag|rule|rollout)\./;
+// subjectOf is what an entry is about, and where that is shown.
+function subjectOf(of: AuditEntry): [string, string | undefined] {
+  const [noun] = of.action.split("."), first = of.edits?.[0];
+  const named = (first?.after ?? first?.before) as { name?: string } | undefined;
+  switch (noun) {
+    case "flag": case "rule": case "rollout": return [of.subject, to.flag(of.subject, of.environment)];
+    case "change": return [of.subject, first?.noun === "change" ? to.approval(first.key) : undefined];
+    case "user": return [of.subject, to.person(of.subject)];
+    case "team": return [of.subject, to.team(of.subject)];
+    case "token": return [named?.name ?? of.subject, undefined];
+    case "segment": case "metric": case "webhook": return [of.subject, `#/${noun}s?edit=${encodeURIComponent(of.subject)}`];
+    case "environment": return [of.subject, "#/environments"];
+    case "policy": case "agents": return [of.subject, `#/${noun}`];
+    default: return [of.subject, undefined];
+  }
+}
 
 export function EntryLine({ of, actions, hideSubject = false, within: Within = "li" }: { of: AuditEntry; actions?: ReactNode; hideSubject?: boolean; within?: "li" | "div" }) {
   const [open, setOpen] = useState(false);
   const rollout = of.edits?.find((e) => e.noun === "rollout")?.key;
+  const [subject, href] = subjectOf(of);
   return (
     <Within>
       <div className="line">
         <Tag tone={toneOf(of.action)}>{of.action}</Tag>
-        {!hideSubject && (ofFlag.test(of.action) ? <a href={to.flag(of.subject, of.environment)} className="mono">{of.subject}</a> : <span className="mono">{of.subject}</span>)}
+        {!hideSubject && (href ? <a href={href} className="mono">{subject}</a> : <span className="mono" title={of.subject}>{subject}</span>)}
         {of.breakGlass && <Tag tone="bad" title="It was made although others ought to have approved">broken glass</Tag>}
         {(of.risk === "high" || of.risk === "medium") && <Tag tone={of.risk === "high" ? "bad" : "warn"}>{of.risk} risk</Tag>}
         {of.environment && <span className="small soft">{of.environment}{of.version ? ` v${of.version}` : ""}</span>}

@@ -51,7 +51,7 @@ export function Proof() {
   return (
     <section className="card" aria-label="Proof">
       <div className="line">
-        <span className="grow small soft">Each entry holds the hash of the one before it. Whoever edits, removes or reorders one behind the server’s back leaves a trace.</span>
+        <span className="grow wide small soft">Each entry holds the hash of the one before it. Whoever edits, removes or reorders one behind the server’s back leaves a trace.</span>
         <Button variant="default" loading={busy === "verify"} onClick={verify}>Verify the log</Button>
         <Button variant="default" loading={busy === "sign"} onClick={sign} title="A signed statement of what the latest entry is. Keep it on another machine.">Sign a checkpoint</Button>
         {by === "cookie" ? <Button component="a" variant="default" href={`${base}/api/v1/audit/export`} download={`flyball-audit-${today()}.ndjson`}>Export all</Button> : <Button variant="default" loading={busy === "export"} onClick={download} title="An entry a line, with its hash: it proves itself without this server.">Export all</Button>}

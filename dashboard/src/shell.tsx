@@ -100,7 +100,7 @@ function Colours() {
 function You() {
   const { user } = useSession();
   if (!user) return null;
-  return <Tooltip label="What you may do, and your password"><a className="small you" href="#/account"><Icon name="person" size={14} /><span className="hide-phone">{nameOf(user)}</span><span className="only-reader">: your account</span></a></Tooltip>;
+  return <Tooltip label="What you may do, and your password"><a className="small you" href="#/account" aria-label={`${nameOf(user)}: your account`}><Icon name="person" size={14} /><span className="hide-phone">{nameOf(user)}</span></a></Tooltip>;
 }
 
 function SignOut() {
@@ -160,7 +160,7 @@ function Palette() {
       ...(all ?? []).map((f) => lead(`flag ${f.key}`, f.key, "flag", `#/flags/${encodeURIComponent(f.key)}`, f.description?.slice(0, 100))),
       ...(sets ?? []).map((s) => lead(`segment ${s.key}`, s.key, "segment", `#/segments?edit=${encodeURIComponent(s.key)}`, s.description?.slice(0, 100) || "a segment")),
       ...(known ?? []).map((m) => lead(`metric ${m.key}`, m.key, "metric", `#/metrics?edit=${encodeURIComponent(m.key)}`, m.description?.slice(0, 100) || "a metric")),
-      ...(owners ?? []).map((t) => lead(`team ${t.key}`, t.name || t.key, "team", `#/teams/${encodeURIComponent(t.key)}`, "a team")),
+      ...(owners ?? []).map((t) => lead(`team ${t.key}`, t.name || t.key, "team", `#/teams/${encodeURIComponent(t.key)}`, `the team ${t.key}`)),
     ];
   }, [all, sets, known, owners, live, dark, setColorScheme]);
   return <Spotlight actions={actions} shortcut="mod + K" limit={12} onSpotlightOpen={() => setAsked(true)} nothingFound="Nothing is called that." searchProps={{ placeholder: "Flags, rollouts, pages", "aria-label": "Search" }} />;

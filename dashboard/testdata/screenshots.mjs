@@ -5,6 +5,7 @@ import { mkdir } from "node:fs/promises";
 import { createInterface } from "node:readline";
 
 import { launch, open, program } from "./harness.mjs";
+import { govern } from "./stage.mjs";
 
 const folder = process.env.IMAGES ?? new URL("../../docs/images/", import.meta.url).pathname;
 const wanted = process.argv.slice(2);
@@ -30,7 +31,6 @@ async function demo() {
 async function furnish({ call }) {
   const reason = "set the stage";
   const soon = new Date(Date.now() + 9 * 86_400_000).toISOString().slice(0, 10), later = new Date(Date.now() + 70 * 86_400_000).toISOString().slice(0, 10);
-  for (const [key, name, contact] of [["payments-team", "Payments", "#payments"], ["growth-team", "Growth", "#growth"], ["platform-team", "Platform", "#platform"]]) await call("POST", "/api/v1/teams", { key, name, contact, reason });
   await call("POST", "/api/v1/segments", { key: "staff", owner: "platform-team", description: "People who work here", if: { attribute: "email", op: "endsWith", values: ["@shop.example"] }, reason });
   await call("POST", "/api/v1/segments", { key: "beta-testers", owner: "growth-team", description: "Who asked to see things early", include: ["user-12", "user-77", "user-1041"], reason });
   const flags = [
@@ -54,7 +54,6 @@ async function furnish({ call }) {
   await put("production", "payments.fraud.strict-mode", {});
   await put("production", "platform.cache.read-through", { default: { variant: "on" } });
   await call("POST", "/api/v1/environments/production/flags/platform.cache.read-through/kill", { reason: "cache hits fell to nothing" });
-  await call("POST", "/api/v1/tokens", { kind: "agent", name: "release bot", actor: "agent:release-bot", onBehalfOf: "user:ann", flags: ["growth.*"], reason });
   await call("POST", "/api/v1/webhooks", { key: "payments-alerts", kind: "generic", url: "https://hooks.example.com/flyball", secret: "a secret of the stage", flags: ["payments.*"], enabled: false, reason });
 }
 
@@ -74,6 +73,7 @@ const place = await demo();
 const browser = await launch();
 await mkdir(folder, { recursive: true });
 try {
+  const { waiting } = await govern(place);
   await furnish(place);
   const rollouts = (await place.call("GET", "/api/v1/rollouts")).rollouts;
   const good = rollouts.find((r) => r.flag === "shop.checkout.retry-payments"), bad = rollouts.find((r) => r.flag === "shop.search.new-ranking");
@@ -86,7 +86,8 @@ try {
     "flag-try": [`/flags/${flag}?tab=try&context=${encodeURIComponent('{"targetingKey":"user-12","country":"CA"}')}`], "flag-history": [`/flags/${flag}?tab=history`, async (p) => { await p.getByRole("button", { name: /What entry/ }).first().click(); }],
     "flag-definition": [`/flags/${flag}?tab=details`], "flag-kill": [`/flags/${flag}`, async (p) => { await p.getByRole("button", { name: "Kill in production" }).click(); await p.getByRole("button", { name: "Kill now" }).waitFor(); }],
     "new-flag": ["/flags/new"], rollouts: ["/rollouts"], "rollout-live": [`/rollouts/${live?.id ?? good.id}`, async (p) => { await p.waitForTimeout(12_000); }], "rollout-aborted": [`/rollouts/${bad.id}`], "new-rollout": [`/rollouts/new?flag=${flag}&environment=production`, async (p) => { await p.getByRole("button", { name: "Add a guardrail" }).click(); }],
-    approvals: ["/approvals"], audit: ["/audit"], fleet: ["/fleet"], segments: ["/segments"], segment: ["/segments?edit=staff"], metrics: ["/metrics"], metric: ["/metrics?edit=%2B"], tokens: ["/tokens"], webhooks: ["/webhooks"], settings: ["/settings"],
+    approvals: ["/approvals"], approval: [`/approvals/${waiting}`], audit: ["/audit", async (p) => { await p.getByRole("button", { name: "Verify the log" }).click(); await p.getByText("Intact.").waitFor(); }], fleet: ["/fleet"], segments: ["/segments"], segment: ["/segments?edit=staff"], metrics: ["/metrics"], metric: ["/metrics?edit=%2B"], tokens: ["/tokens"], webhooks: ["/webhooks"],
+    people: ["/people"], person: ["/people/ann"], "new-person": ["/people/new"], teams: ["/teams"], team: ["/teams/payments-team"], agents: ["/agents"], "new-agent": ["/agents?edit=%2B"], policy: ["/policy"], "policy-edit": ["/policy?edit=1"], environments: ["/environments"], account: ["/account"],
     palette: ["/", async (p) => { await p.keyboard.press("Control+k"); await p.getByPlaceholder("Flags, rollouts, pages").fill("pay"); }], keys: ["/", async (p) => { await p.keyboard.press("Escape"); await p.waitForTimeout(500); await p.keyboard.press("?"); }],
   };
   const looks = process.env.LOOKS?.split(",");

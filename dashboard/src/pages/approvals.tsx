@@ -10,7 +10,7 @@ import { Card, Copy, Differences, Empty, Meter, Moment, Page, Ready, Remaining, 
 import { useChange } from "../parts/change";
 import { needs, planLines, PlanView } from "../parts/plan";
 import { to, useAddress } from "../routes";
-import { approvable, missing, titleOf, turnOf } from "../words/request";
+import { appliable, approvable, missing, titleOf, turnOf } from "../words/request";
 import type { Tone } from "../words/serving";
 
 const tones: Record<ChangeRequest["state"], Tone | "accent"> = { open: "accent", applied: "good", rejected: "bad", expired: "soft", review: "warn" };
@@ -94,10 +94,10 @@ function Body({ of: c }: { of: ChangeRequest }) {
 function Decide({ of: c }: { of: ChangeRequest }) {
   const session = useSession();
   const begin = useChange();
-  const lines = planLines(c.plan), stop = approvable(c, session);
+  const lines = planLines(c.plan), stop = approvable(c, session), apply = appliable(c, session);
   const door = (verb: string, body: Record<string, unknown> = {}) => ({ method: "POST" as const, path: `/api/v1/changes/${c.id}/${verb}`, body });
   const exactly = { digest: c.plan.digest };
-  if (c.state === "review") return <Why because={stop}><Button disabled={Boolean(stop)} onClick={() => begin({ title: "Close the review", verb: "Close", plain: true, difference: lines, change: door("review", exactly) })}>Close the review…</Button></Why>;
+  if (c.state === "review") return <Why because={stop}><Button disabled={Boolean(stop)} onClick={() => begin({ title: "Close the review", verb: "Close it", plain: true, difference: lines, change: door("review", exactly) })}>Close the review…</Button></Why>;
   if (c.state !== "open") return null;
   const enough = (c.approvals?.length ?? 0) >= c.plan.needs.number;
   const own = session.user === c.proposer.id || session.user === c.proposer.onBehalfOf;
@@ -105,7 +105,7 @@ function Decide({ of: c }: { of: ChangeRequest }) {
   return (
     <>
       <Why because={own ? undefined : stop}><Button variant="outline" color="red" disabled={!own && Boolean(stop)} onClick={() => begin({ title: own ? "Take it back" : "Reject it", verb: own ? "Take it back" : "Reject", plain: true, danger: true, difference: ["nothing is changed, and the request is closed"], change: door("reject") })}>{own ? "Take it back…" : "Reject…"}</Button></Why>
-      {enough ? <Button color="teal" onClick={() => begin({ title: "Apply it", verb: "Apply", plain: true, difference: lines, change: door("apply") })}>Apply…</Button> : <Why because={stop}><Button disabled={Boolean(stop)} onClick={agree}>Approve…</Button></Why>}
+      {enough ? <Why because={apply}><Button color="teal" disabled={Boolean(apply)} onClick={() => begin({ title: "Apply it", verb: "Apply", plain: true, difference: lines, change: door("apply") })}>Apply…</Button></Why> : <Why because={stop}><Button disabled={Boolean(stop)} onClick={agree}>Approve…</Button></Why>}
     </>
   );
 }

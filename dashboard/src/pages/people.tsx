@@ -20,7 +20,7 @@ import { plural } from "../words/numbers";
 type User = Schemas["UserView"];
 type Link = Schemas["PasswordSet"];
 
-const door = (u: { id: string }, verb = "") => `/api/v1/users/${encodeURIComponent(nameOf(u.id))}${verb}`;
+const door = (u: { id: string }, verb = "") => `/api/v1/users/${encodeURIComponent(u.id)}${verb}`;
 
 // bodyOf is the account as the server replaces it: what is left out is gone.
 export const bodyOf = (u: User) => ({ id: u.id, ...(u.name && { name: u.name }), ...(u.email && { email: u.email }), grants: (u.grants ?? []).map(clean), ...(u.disabled && { disabled: true }), ...(u.issuer && { issuer: u.issuer, subject: u.subject }) });

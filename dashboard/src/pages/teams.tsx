@@ -77,7 +77,7 @@ function Members({ of, refused }: { of: Team; refused?: string }) {
   const [who, setWho] = useState(""), [role, setRole] = useState("editor"), [where, setWhere] = useState("");
   const replace = (user: User, grants: Grant[], title: string, line: string) => begin({
     title, verb: "Apply", plain: true, difference: [line], warning: "They are signed out, and sign in anew with what they may do then.",
-    change: { method: "PUT", path: `/api/v1/users/${encodeURIComponent(nameOf(user.id))}`, body: { ...bodyOf({ ...user, grants: grants as User["grants"] }), ifVersion: user.version } }, done: () => setWho(""),
+    change: { method: "PUT", path: `/api/v1/users/${encodeURIComponent(user.id)}`, body: { ...bodyOf({ ...user, grants: grants as User["grants"] }), ifVersion: user.version } }, done: () => setWho(""),
   });
   if (refused) return <Card title="Members"><p className="small soft">Those who run the installation see who has which role here. A team changes its own flags; everybody else looks at them.</p></Card>;
   const all = people.data ?? [], members = membersOf(of.key, all), everywhere = all.filter((u) => !u.disabled && (u.grants ?? []).some((g) => !g.team && g.role !== "viewer"));

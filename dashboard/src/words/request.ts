@@ -29,6 +29,12 @@ export function approvable(c: Pick<ChangeRequest, "proposer" | "approvals" | "pl
   return undefined;
 }
 
+// appliable says why somebody may not apply what was approved: it takes whoever
+// may change it themselves.
+export function appliable(c: Pick<ChangeRequest, "plan">, who: Session): string | undefined {
+  return (c.plan.needs.from ?? []).map((g) => refusal(who, { role: "editor", environment: g.environment, team: g.team })).find(Boolean);
+}
+
 export type Turn = "review" | "yours" | "ready" | "others" | "closed";
 
 export function turnOf(c: ChangeRequest, who: Session): Turn {

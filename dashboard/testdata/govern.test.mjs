@@ -10,8 +10,8 @@ import { after, before, describe, test } from "node:test";
 
 import { AxeBuilder } from "@axe-core/playwright";
 
-import { launch, open, serve } from "./harness.mjs";
-import { boolean, envelope, govern, person, used } from "./stage.mjs";
+import { launch, open, serve, telemetry } from "./harness.mjs";
+import { boolean, envelope, govern, person, used } from "./company.mjs";
 
 let place, browser, stage;
 
@@ -324,6 +324,7 @@ describe("the audit log", () => {
     await entry.getByText(/rule stuck added/).waitFor();
     await entry.getByRole("button", { name: "before and after" }).click();
     await entry.getByText('"stuck"').waitFor();
+    const link = await entry.getByRole("link", { name: /^entry \d+$/ }).getAttribute("href");
     await page.getByLabel("Until").fill("2026-01-01T05:46");
     await page.getByText("No entry is like that").waitFor();
     await page.getByRole("button", { name: "Show all" }).click();
@@ -332,6 +333,8 @@ describe("the audit log", () => {
     await page.getByText("token.create").waitFor({ state: "detached" });
     await page.locator("time").first().hover();
     await page.getByRole("tooltip").getByText(/ UTC$/).waitFor();
+    await page.goto(place.url + "/" + link);
+    await page.getByText(/rule stuck added/).waitFor();
   });
 
   test("proves itself, and is taken along as signed checkpoint and as export", async (t) => {
@@ -445,6 +448,31 @@ test("environments, segments, metrics and webhooks are defined on pages of their
   await page.getByRole("button", { name: "Create…" }).click();
   await confirm(page, "Create", "the channel");
   await page.getByRole("row", { name: /growth-alerts/ }).getByText("off", { exact: true }).waitFor();
+});
+
+test("the fleet tells who runs what, and who is behind; one that is gone is declared so", async (t) => {
+  const page = await signed(t, "/fleet");
+  const behind = page.getByRole("region", { name: "Laggards in production" }).getByRole("row", { name: new RegExp(`stage-${stage.flag}`) });
+  await behind.getByText("v1").waitFor();
+  await page.getByRole("region", { name: "Programs in production" }).getByRole("row", { name: /stage/ }).getByText(/v1 ×/).waitFor();
+  await behind.getByRole("button", { name: /gone/ }).click();
+  await confirm(page, "Forget it", "the node was taken down");
+  await behind.waitFor({ state: "detached" });
+});
+
+test("a metric tells what it is worth in a live rollout", async (t) => {
+  const flag = "shop.metric.live";
+  await place.call("POST", "/api/v1/flags", boolean(flag, "payments-team"));
+  await place.call("POST", `/api/v1/environments/production/flags/${flag}/enable`, { reason: "a test" });
+  await place.call("POST", "/api/v1/metrics", { key: "shop.failures", type: "rate", better: "lower", analysis: "request", reason: "a test" });
+  const rollout = await place.call("POST", "/api/v1/rollouts", { flag, environment: "production", treatment: "on", control: "off", steps: [{ ppm: 500_000, hold: "1h" }], guardrails: [{ metric: "shop.failures", margin: { relative: 5 } }], reason: "a test" });
+  const send = await telemetry(place, rollout, "shop.failures");
+  await send(200, { treatment: 0, control: 0, version: rollout.steppedIn });
+  const page = await signed(t, "/metrics");
+  await page.getByRole("row", { name: /shop.failures/ }).getByText("0 % against 0 %").waitFor();
+  await page.getByRole("link", { name: "shop.failures", exact: true }).click();
+  await page.getByRole("complementary").getByText(flag).waitFor();
+  await place.call("POST", `/api/v1/rollouts/${rollout.id}/abort`, { reason: "a test" });
 });
 
 test("a new installation shows the way in, and the first link makes the first account", async (t) => {

@@ -4,8 +4,8 @@ import { spawn } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { createInterface } from "node:readline";
 
+import { govern } from "./company.mjs";
 import { launch, open, program } from "./harness.mjs";
-import { govern } from "./stage.mjs";
 
 const folder = process.env.IMAGES ?? new URL("../../docs/images/", import.meta.url).pathname;
 const wanted = process.argv.slice(2);
@@ -20,8 +20,8 @@ async function demo() {
     if (token) break;
   }
   child.stdout.resume();
-  const call = async (method, path, body) => {
-    const response = await fetch(url + path, { method, headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json" }, body: body && JSON.stringify(body) });
+  const call = async (method, path, body, as = token) => {
+    const response = await fetch(url + path, { method, headers: { Authorization: `Bearer ${as}`, "Content-Type": "application/json" }, body: body && JSON.stringify(body) });
     if (!response.ok) throw new Error(`${method} ${path}: ${await response.text()}`);
     return response.json();
   };
@@ -31,6 +31,7 @@ async function demo() {
 async function furnish({ call }) {
   const reason = "set the stage";
   const soon = new Date(Date.now() + 9 * 86_400_000).toISOString().slice(0, 10), later = new Date(Date.now() + 70 * 86_400_000).toISOString().slice(0, 10);
+  for (const [key, name, contact] of [["payments-team", "Payments", "#payments"], ["growth-team", "Growth", "#growth"], ["platform-team", "Platform", "#platform"]]) await call("POST", "/api/v1/teams", { key, name, contact, reason });
   await call("POST", "/api/v1/segments", { key: "staff", owner: "platform-team", description: "People who work here", if: { attribute: "email", op: "endsWith", values: ["@shop.example"] }, reason });
   await call("POST", "/api/v1/segments", { key: "beta-testers", owner: "growth-team", description: "Who asked to see things early", include: ["user-12", "user-77", "user-1041"], reason });
   const flags = [
@@ -54,6 +55,7 @@ async function furnish({ call }) {
   await put("production", "payments.fraud.strict-mode", {});
   await put("production", "platform.cache.read-through", { default: { variant: "on" } });
   await call("POST", "/api/v1/environments/production/flags/platform.cache.read-through/kill", { reason: "cache hits fell to nothing" });
+  await call("POST", "/api/v1/tokens", { kind: "agent", name: "release bot", actor: "agent:release-bot", onBehalfOf: "user:ann", envelope: { flags: ["growth.*"], environments: ["production"], maxPpm: 50_000, maxMinutesPerExposure: 60, maxConcurrentRollouts: 2, maxRiskTier: "medium", changesPerHour: 20 }, reason });
   await call("POST", "/api/v1/webhooks", { key: "payments-alerts", kind: "generic", url: "https://hooks.example.com/flyball", secret: "a secret of the stage", flags: ["payments.*"], enabled: false, reason });
 }
 
@@ -73,8 +75,8 @@ const place = await demo();
 const browser = await launch();
 await mkdir(folder, { recursive: true });
 try {
-  const { waiting } = await govern(place);
   await furnish(place);
+  const { waiting } = await govern(place);
   const rollouts = (await place.call("GET", "/api/v1/rollouts")).rollouts;
   const good = rollouts.find((r) => r.flag === "shop.checkout.retry-payments"), bad = rollouts.find((r) => r.flag === "shop.search.new-ranking");
   const flag = "payments.checkout.new-flow";
@@ -110,7 +112,7 @@ try {
   }
   const { page, context } = await open(browser, { url: place.url }, { viewport: { width: 900, height: 640 } });
   await page.goto(place.url);
-  await page.getByLabel("Token").first().waitFor();
+  await page.getByLabel("Password").first().waitFor();
   await page.screenshot({ path: `${folder}/sign-in-light.png` });
   await context.close();
 } finally {

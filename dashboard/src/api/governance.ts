@@ -100,8 +100,8 @@ export const changeRequest = (id: string) => queryOptions({
   queryFn: async () => (await ask(`/api/v1/changes/${encodeURIComponent(id)}`)) as ChangeRequest,
 });
 
-export const policy = queryOptions({
-  queryKey: ["policy"], staleTime: 60_000,
+export const policy = (open = true) => queryOptions({
+  queryKey: ["policy"], staleTime: 60_000, enabled: open,
   queryFn: async () => (await ask("/api/v1/policy")) as Policy,
 });
 

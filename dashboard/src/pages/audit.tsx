@@ -5,7 +5,7 @@ import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { useEffect, useMemo } from "react";
 
 import { auditBefore, environments } from "../api/queries";
-import { Card, Empty, Page, Trouble, Waiting } from "../parts/basics";
+import { Card, Empty, Page, Ready, Trouble, Waiting } from "../parts/basics";
 import { EntryLine } from "../parts/entries";
 import { Proof } from "../parts/proof";
 import { clock, moment, zone } from "../parts/when";
@@ -17,6 +17,21 @@ const spans: [string, number][] = [["last hour", 1], ["last day", 24], ["last we
 const atOnce = 50, mostLooked = 2000;
 
 export function AuditPage() {
+  const [search] = useAddress();
+  return search.entry ? <One seq={Number(search.entry) || 0} /> : <Log />;
+}
+
+// One is a single entry, to which a link led.
+function One({ seq }: { seq: number }) {
+  const of = useQuery({ queryKey: ["audit", "one", seq], queryFn: async () => (await auditBefore({}, seq + 1, 1)).find((e) => e.seq === seq) ?? null });
+  return (
+    <Page title={`Entry ${seq}`} about="of the audit log" actions={<Button component="a" variant="default" href="#/audit">The whole log</Button>}>
+      <Card><Ready of={of}>{(e) => (e ? <ul className="rows"><EntryLine of={e} opened /></ul> : <Empty title="There is no such entry">Entries are numbered from 1 on, and none is ever taken away.</Empty>)}</Ready></Card>
+    </Page>
+  );
+}
+
+function Log() {
   const [search, setSearch] = useAddress();
   const known = useQuery(environments).data ?? [];
   const narrow = useMemo(() => ({ environment: search.environment, subject: search.subject?.trim() || undefined, actor: search.actor?.trim() || undefined, from: search.from, to: search.to }), [search]);
@@ -34,7 +49,7 @@ export function AuditPage() {
     <Page title="Audit log" about="Who changed what, when and why. Nothing here is ever altered.">
       <div className="stack">
         <Proof />
-        <div className="line foot filters" role="search">
+        <div className="line foot narrow" role="search">
           <TextInput label="What" aria-label="Subject" placeholder="a key or an id" className="mono" value={search.subject ?? ""} onChange={(e) => setSearch({ subject: e.currentTarget.value || undefined })} />
           <TextInput label="Who" aria-label="Actor" placeholder="user:ann, agent:shipper" className="mono" value={search.actor ?? ""} onChange={(e) => setSearch({ actor: e.currentTarget.value || undefined })} />
           <NativeSelect label="Where" aria-label="Environment" value={search.environment ?? ""} onChange={(e) => setSearch({ environment: e.currentTarget.value || undefined })} data={[{ value: "", label: "anywhere" }, ...known.map((e) => e.key)]} />

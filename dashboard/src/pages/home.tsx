@@ -36,7 +36,7 @@ export function Home() {
 
 // Stops are what holds everybody up.
 function Stops() {
-  const frozen = useQuery(agents).data?.frozen, freezes = useQuery(policy).data?.freezes ?? [];
+  const frozen = useQuery(agents).data?.frozen, freezes = useQuery(policy()).data?.freezes ?? [];
   const now = useNow();
   const here = freezes.filter((f) => freezeState(f, now) === "now");
   return (

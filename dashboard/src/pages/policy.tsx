@@ -17,7 +17,7 @@ import { milliseconds, plural, span } from "../words/numbers";
 import { defaultPolicy, type Freeze, freezeState, needWords, type Policy, policyDifference, policyTrouble, type Risk, risks, riskWords, samePolicy } from "../words/policy";
 
 export function PolicyPage() {
-  const of = useQuery(policy);
+  const of = useQuery(policy());
   const [search] = useAddress();
   if (search.edit && of.data) return <Form of={of.data} />;
   return <Page title="Policy" about="What a change needs before it reaches users, in protected environments." actions={<Edit />}><Ready of={of}>{(p) => <Shown of={p} />}</Ready></Page>;

@@ -45,15 +45,15 @@ function Row({ of: w, edit, see }: { of: Webhook; edit: () => void; see: () => v
     <tr>
       <td><b className="mono">{w.key}</b><div className="small soft">{w.description}</div></td>
       <td>{w.host}<div className="small soft">{w.kind}{w.signed && ", signed"}</div></td>
-      <td className="small">{w.actions?.length ? w.actions.join(", ") : "what users get"}<div className="soft">{w.environments?.length ? w.environments.join(", ") : "all environments"}, {w.flags?.length ? w.flags.join(", ") : "all flags"}</div></td>
+      <td className="small">{w.actions?.length ? w.actions.join(", ") : "whatever changes what users get"}<div className="soft">{w.environments?.length ? w.environments.join(", ") : "all environments"}, {w.flags?.length ? w.flags.join(", ") : "all flags"}</div></td>
       <td>{w.enabled === false ? <Tag>off</Tag> : w.dead > 0 ? <Tag tone="bad">{w.dead} dead</Tag> : w.pending > 0 ? <Tag tone="warn">{w.pending} wait</Tag> : <Tag tone="good">all told</Tag>}{w.restsUntil && <div className="small soft">rests until <Moment at={w.restsUntil} /></div>}</td>
-      <td className="line">
+      <td className="num"><div className="line" style={{ justifyContent: "flex-end", flexWrap: "nowrap" }}>
         <Button size="compact-xs" variant="default" onClick={see} aria-label={`Deliveries of ${w.key}`}>Deliveries</Button>
         <Menu position="bottom-end"><Menu.Target><Button size="compact-xs" variant="default" aria-label={`More of ${w.key}`}>…</Button></Menu.Target><Menu.Dropdown>
           <Menu.Item onClick={edit}>Edit</Menu.Item>
           <Menu.Item onClick={() => begin({ title: `Test ${w.key}`, verb: "Send", plain: true, difference: ["a message is sent to it now"], change: door("test"), done: (a) => { const r = a.body as Schemas["WebhookTested"]; notifications.show(r.delivered ? { color: "teal", title: "It arrived", message: `Status ${r.status}, after ${r.took}.` } : { color: "red", title: "It did not arrive", message: r.error ?? `Status ${r.status}.` }); } })}>Send a test</Menu.Item>
           <Menu.Item color="red" onClick={() => begin({ title: `Delete ${w.key}`, verb: "Delete", danger: true, change: door("delete"), difference: ["it is told nothing more, and what waits for it is dropped"] })}>Delete…</Menu.Item>
-        </Menu.Dropdown></Menu>
+        </Menu.Dropdown></Menu></div>
       </td>
     </tr>
   );

@@ -32,8 +32,8 @@ function subjectOf(of: AuditEntry): [string, string | undefined] {
   }
 }
 
-export function EntryLine({ of, actions, hideSubject = false, within: Within = "li" }: { of: AuditEntry; actions?: ReactNode; hideSubject?: boolean; within?: "li" | "div" }) {
-  const [open, setOpen] = useState(false);
+export function EntryLine({ of, actions, hideSubject = false, within: Within = "li", opened = false }: { of: AuditEntry; actions?: ReactNode; hideSubject?: boolean; within?: "li" | "div"; opened?: boolean }) {
+  const [open, setOpen] = useState(opened);
   const rollout = of.edits?.find((e) => e.noun === "rollout")?.key;
   const [subject, href] = subjectOf(of);
   return (
@@ -68,7 +68,7 @@ function Details({ of }: { of: AuditEntry }) {
       {(of.approvals?.length ?? 0) > 0 && <div className="small" style={{ margin: "4px 0" }}>Approved by {of.approvals!.map((a, i) => <span key={a.by}>{i > 0 && ", "}<b>{a.by}</b> <span className="soft">(<Moment at={a.at} />{a.reason && `: ${a.reason}`})</span></span>)}</div>}
       {evidence && <EvidenceLine of={evidence} />}
       <div className="line small soft">
-        <span>entry {of.seq}</span>{of.request && <span>request <span className="mono">{of.request}</span></span>}{of.actor.token && <span>token <span className="mono">{of.actor.token}</span></span>}
+        <a href={to.audit({ entry: String(of.seq) })} title="A link to this entry">entry {of.seq}</a>{of.request && <span>request <span className="mono">{of.request}</span></span>}{of.actor.token && <span>token <span className="mono">{of.actor.token}</span></span>}
         {of.afterHash && <span title={`before ${of.beforeHash}`}>ruleset <span className="mono">{of.afterHash.slice(0, 12)}</span></span>}
         {of.change && <a href={to.approval(of.change)}>the request</a>}
         {of.hash && <span title={`before it ${of.prev}`}>hash <span className="mono">{of.hash.slice(0, 12)}</span></span>}

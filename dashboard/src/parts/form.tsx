@@ -12,7 +12,7 @@ export function FormPage({ title, about, back, backTo, verb, why, refused, submi
   const stop = refused ?? why;
   return (
     <Page title={title} about={about}>
-      <form className={aside ? "form with-aside" : "form"} onSubmit={(e) => { e.preventDefault(); if (!stop) submit(); }}>
+      <form className={aside ? "form beside" : "form"} onSubmit={(e) => { e.preventDefault(); if (!stop) submit(); }}>
         <div className="card fields">
           {children}
           <div className="line form-foot">

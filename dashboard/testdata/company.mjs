@@ -26,13 +26,13 @@ export async function person({ call }, name) {
 }
 
 // used makes the server believe that a program evaluates a flag.
-export async function used({ call }, flag, environment = "production") {
+export async function used({ url, call }, flag, environment = "production") {
   const { secret } = await call("POST", "/api/v1/tokens", { kind: "sdk", name: "the stage's program", environment, reason });
   const now = Date.now();
-  await call("POST", "/sdk/v1/telemetry", {
+  await fetch(`${url}/sdk/v1/telemetry`, { method: "POST", headers: { Authorization: `Bearer ${secret}`, "Content-Type": "application/json" }, body: JSON.stringify({
     batch: crypto.randomUUID(), seq: 1, sentAt: new Date(now).toISOString(), dropped: { exposures: 0, observations: 0 }, instance: { id: `stage-${flag}`, service: "stage", version: "1", sdk: "test/1" }, applied: { epoch: 1, version: 1 }, errors: [], exposures: [], observations: [], contexts: [],
     counts: [{ flag, variant: "off", n: 10, from: new Date(now - 5000).toISOString(), to: new Date(now).toISOString() }], unknownFlags: [],
-  }, secret);
+  }) });
   while (!(await call("GET", `/api/v1/flags/${flag}`)).lastEvaluated) await new Promise((resolve) => setTimeout(resolve, 100));
 }
 
@@ -42,7 +42,7 @@ export async function govern(place) {
   for (const [key, name, contact] of teams) if (!have.has(key)) await call("POST", "/api/v1/teams", { key, name, contact, reason });
   for (const [id, name, grants] of people) await call("POST", "/api/v1/users", { id, name, email: `${id}@shop.example`, grants, reason });
   await call("POST", "/api/v1/users/eve/disable", { reason: "she left the company" });
-  await call("PUT", "/api/v1/environments/production", { protected: true, sampleAttributes: ["country", "plan"], reason });
+  await call("PUT", "/api/v1/environments/production", { protected: true, sampleAttributes: ["country", "plan", "group", "app"], reason });
   await call("PUT", "/api/v1/policy", { ...(await call("GET", "/api/v1/policy")), freezes: [{ from: "2027-12-20", to: "2028-01-02", environments: ["production"], reason: "the holidays: nobody is there to look" }], reason });
 
   const flag = "payments.refunds.instant";

@@ -24,12 +24,12 @@ export function Environments() {
   return (
     <Page title="Environments" about="Each serves its own state of every flag." actions={<Lead href="#/environments?edit=%2B" because={refused} leftSection={<Icon name="plus" size={14} />}>Create an environment</Lead>}>
       <Card><Ready of={all}>{(list) => (
-        <div className="scroll" tabIndex={0} role="region" aria-label="Environments"><table className="plain"><thead><tr><th>Environment</th><th>A change there</th><th>Previews know</th><th className="num">Ruleset</th><th className="num">Instances</th><th /></tr></thead>
+        <div className="scroll" tabIndex={0} role="region" aria-label="Environments"><table className="plain cards"><thead><tr><th>Environment</th><th>A change there</th><th>Previews know</th><th className="num">Ruleset</th><th className="num">Instances</th><th /></tr></thead>
           <tbody>{list.map((e) => {
             const f = seen?.find((x) => x.environment === e.key);
             return (
               <tr key={e.key}><td><b>{e.key}</b></td><td>{e.protected ? <><Tag tone="warn">protected</Tag> <a className="small" href="#/policy">needs what policy asks</a></> : <><Tag>self-serve</Tag> <span className="small soft">a reason is enough</span></>}</td>
-                <td className="small">{e.sampleAttributes?.length ? e.sampleAttributes.join(", ") : <span className="soft">no attribute of users</span>}</td><td className="num">v{e.version ?? 0}</td><td className="num">{f ? <a href="#/fleet">{f.instances + (f.remote ?? 0)}</a> : "–"}</td>
+                <td className="small" data-label="previews know">{e.sampleAttributes?.length ? e.sampleAttributes.join(", ") : <span className="soft">no attribute of users</span>}</td><td className="num" data-label="ruleset">v{e.version ?? 0}</td><td className="num" data-label="instances">{f ? <a href="#/fleet">{f.instances + (f.remote ?? 0)}</a> : "–"}</td>
                 <td className="num"><Why because={refused}><Button size="compact-xs" variant="default" disabled={Boolean(refused)} onClick={() => setSearch({ edit: e.key }, "push")} aria-label={`Edit ${e.key}`}>Edit</Button></Why></td></tr>
             );
           })}</tbody></table></div>

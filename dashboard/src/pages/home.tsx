@@ -2,7 +2,7 @@
 import { Alert, Button } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 
-import { useSession } from "../api/auth";
+import { useRefusal, useSession } from "../api/auth";
 import { changes, policy } from "../api/governance";
 import { agents, audit, environments, flags, fleet, isLive, rollouts, unknownFlags, worklist } from "../api/queries";
 import { Card, Empty, Meter, Moment, Page, Ready, Tag, useNow } from "../parts/basics";
@@ -20,8 +20,9 @@ const day = 86_400_000;
 
 export function Home() {
   const all = useQuery(flags()).data;
+  const refused = useRefusal({ role: "editor" }, true);
   return (
-    <Page title="Home" actions={<Lead href="#/flags/new" leftSection={<Icon name="plus" size={14} />}>Create a flag</Lead>}>
+    <Page title="Home" actions={<Lead href="#/flags/new" because={refused} leftSection={<Icon name="plus" size={14} />}>Create a flag</Lead>}>
       <div className="stack">
         <Stops />
         {all?.length === 0 ? <Begin /> : <Glance />}

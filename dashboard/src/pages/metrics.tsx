@@ -34,9 +34,9 @@ export function Metrics() {
     <Page title="Metrics" about="By what rollouts are judged." actions={<Lead href="#/metrics?edit=%2B" because={refused} leftSection={<Icon name="plus" size={14} />}>Create a metric</Lead>}>
       <Card>
         <Ready of={all}>{(list) => list.length === 0 ? <Empty title="No metrics yet" action={<Lead href="#/metrics?edit=%2B" because={refused}>Create the first</Lead>}>Programs send observations, such as an error or a latency; a metric makes a number of them that a rollout can be judged by.</Empty> : (
-          <div className="scroll" tabIndex={0} role="region" aria-label="Metrics"><table className="plain"><thead><tr><th>Metric</th><th>Type</th><th>Better</th><th>Counts</th><th>Now, in live rollouts</th></tr></thead>
+          <div className="scroll" tabIndex={0} role="region" aria-label="Metrics"><table className="plain cards"><thead><tr><th>Metric</th><th>Type</th><th>Better</th><th>Counts</th><th>Now, in live rollouts</th></tr></thead>
             <tbody>{list.map((m) => (
-              <tr key={m.key}><td><a href={`#/metrics?edit=${encodeURIComponent(m.key)}`} className="mono">{m.key}</a><div className="small soft">{m.description}</div></td><td><Tag>{m.type}{m.quantile ? ` ${m.quantile}` : ""}</Tag></td><td>{m.better}{m.unit && <span className="soft"> · {m.unit}</span>}</td><td className="small">{m.type === "stream" ? "the service as a whole" : `each ${m.analysis ?? "unit"}${m.analysis === "request" ? "" : `, within ${m.window ?? "30m"}`}`}</td>
+              <tr key={m.key}><td><a href={`#/metrics?edit=${encodeURIComponent(m.key)}`} className="mono">{m.key}</a><div className="small soft">{m.description}</div></td><td><Tag>{m.type}{m.quantile ? ` ${m.quantile}` : ""}</Tag></td><td data-label="better">{m.better}{m.unit && <span className="soft"> · {m.unit}</span>}</td><td className="small" data-label="counts">{m.type === "stream" ? "the service as a whole" : `each ${m.analysis ?? "unit"}${m.analysis === "request" ? "" : `, within ${m.window ?? "30m"}`}`}</td>
                 <td>{(live.get(m.key) ?? []).map((v) => <Judging key={v.id} live={v} metric={m} />)}{!live.has(m.key) && <span className="soft small">judges nothing now</span>}</td></tr>
             ))}</tbody></table></div>
         )}</Ready>

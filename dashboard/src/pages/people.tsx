@@ -37,11 +37,11 @@ export function People() {
       <Ready of={all}>{(list) => list.length === 0 ? <Card><Empty title="Nobody has an account yet" action={<Button component="a" href="#/people/new">Add the first</Button>}>Until then whoever has a token acts by it. The server’s first start printed a set-up link beside the admin token; it is good for 24 hours and makes the first account. Or add somebody here.</Empty></Card> : (
         <>
           <TextInput aria-label="Search people" placeholder="Name, address, role or team" leftSection={<Icon name="search" size={13} />} maw={320} mb="sm" value={search.q ?? ""} onChange={(e) => setSearch({ q: e.currentTarget.value || undefined })} />
-          <Card><div className="scroll" tabIndex={0} role="region" aria-label="People"><table className="plain"><thead><tr><th>Person</th><th>May</th><th>Signs in by</th><th>Last seen</th></tr></thead>
+          <Card><div className="scroll" tabIndex={0} role="region" aria-label="People"><table className="plain cards"><thead><tr><th>Person</th><th>May</th><th>Signs in by</th><th>Last seen</th></tr></thead>
             <tbody>{list.filter(matches).toSorted((a, b) => Number(a.disabled ?? false) - Number(b.disabled ?? false) || a.id.localeCompare(b.id)).map((u) => (
               <tr key={u.id} className={u.disabled ? "faded" : ""}>
                 <td><a href={to.person(u.id)}><b>{u.name || nameOf(u.id)}</b></a>{u.disabled && <> <Tag tone="bad">disabled</Tag></>}<div className="small soft"><span className="mono">{u.id}</span>{u.email && ` · ${u.email}`}</div></td>
-                <td><GrantTags of={u.grants} /></td><td className="small">{how(u)}</td><td><Moment at={u.lastSeen} /></td>
+                <td data-label="may"><GrantTags of={u.grants} /></td><td className="small" data-label="signs in by">{how(u)}</td><td data-label="last seen"><Moment at={u.lastSeen} /></td>
               </tr>
             ))}</tbody></table></div>
             {list.every((u) => !matches(u)) && <Empty title="Nobody is like that">Search by name, address, role, team or environment.</Empty>}

@@ -36,8 +36,8 @@ function Shown({ of }: { of: Policy }) {
   return (
     <div className="stack">
       <Card title="What a change needs" actions={departs.length === 0 ? <Tag tone="good">as Flyball comes</Tag> : <Tag tone="accent">your own</Tag>}>
-        <div className="scroll" tabIndex={0} role="region" aria-label="Approvals by risk"><table className="plain"><thead><tr><th>Risk</th><th>When</th><th>Made at once</th><th>By a rollout that guardrails watch</th></tr></thead>
-          <tbody>{risks.map((r) => <tr key={r}><td><Tag tone={tone[r]}>{r}</Tag></td><td className="soft">{riskWords[r]}</td><td>{needWords(of.approvals[r].direct)}</td><td>{needWords(of.approvals[r].staged)}</td></tr>)}</tbody></table></div>
+        <div className="scroll" tabIndex={0} role="region" aria-label="Approvals by risk"><table className="plain cards"><thead><tr><th>Risk</th><th>When</th><th>Made at once</th><th>By a rollout that guardrails watch</th></tr></thead>
+          <tbody>{risks.map((r) => <tr key={r}><td><Tag tone={tone[r]}>{r}</Tag></td><td className="soft">{riskWords[r]}</td><td data-label="at once">{needWords(of.approvals[r].direct)}</td><td data-label="guarded">{needWords(of.approvals[r].staged)}</td></tr>)}</tbody></table></div>
         <ul className="plain-list small soft">
           <li>A request, with its approvals, is good for {hours(of.approvalTTL)}; each is used once.</li>
           <li>A retreat, such as a kill or an abort, needs nobody and passes every freeze.</li>

@@ -66,6 +66,7 @@ function Password({ oidc, passwords }: { oidc: boolean; passwords: boolean }) {
       {passwords && <Form label="Sign in" submit={() => signIn(user.trim(), password)}>
         <TextInput label="Name" size="sm" required autoFocus={!oidc} autoComplete="username" value={user} onChange={(e) => setUser(e.currentTarget.value)} />
         <PasswordInput label="Password" size="sm" required autoComplete="current-password" value={password} onChange={(e) => setPassword(e.currentTarget.value)} />
+        <Text size="xs" c="dimmed">Lost it? An administrator makes you a link by which you choose another.</Text>
       </Form>}
     </>
   );

@@ -30,10 +30,10 @@ export function Teams() {
   return (
     <Page title="Teams" about="A team owns flags and segments, and answers for them." actions={<Lead href="#/teams/new" because={refused} leftSection={<Icon name="plus" size={14} />}>Create a team</Lead>}>
       <Card><Ready of={all}>{(list) => (
-        <div className="scroll" tabIndex={0} role="region" aria-label="Teams"><table className="plain"><thead><tr><th>Team</th><th>Contact</th><th>Owns</th>{people && <th>Members</th>}</tr></thead>
+        <div className="scroll" tabIndex={0} role="region" aria-label="Teams"><table className="plain cards"><thead><tr><th>Team</th><th>Contact</th><th>Owns</th>{people && <th>Members</th>}</tr></thead>
           <tbody>{list.map((t) => {
             const members = people && [...new Set(membersOf(t.key, people).map((m) => m.user.name || nameOf(m.user.id)))];
-            return <tr key={t.key}><td><a href={to.team(t.key)}><b>{t.name || t.key}</b></a><div className="small soft mono">{t.key}</div></td><td>{t.contact || <span className="soft">none</span>}</td><td><a href={`#/flags?owner=${encodeURIComponent(t.key)}`}>{plural(owned.filter((f) => f.owner === t.key).length, "flag")}</a></td>{members && <td>{members.length === 0 ? <span className="soft small">nobody yet</span> : members.slice(0, 4).join(", ") + (members.length > 4 ? ` and ${members.length - 4} more` : "")}</td>}</tr>;
+            return <tr key={t.key}><td><a href={to.team(t.key)}><b>{t.name || t.key}</b></a><div className="small soft mono">{t.key}</div></td><td data-label="contact">{t.contact || <span className="soft">none</span>}</td><td data-label="owns"><a href={`#/flags?owner=${encodeURIComponent(t.key)}`}>{plural(owned.filter((f) => f.owner === t.key).length, "flag")}</a></td>{members && <td data-label="members">{members.length === 0 ? <span className="soft small">nobody yet</span> : members.slice(0, 4).join(", ") + (members.length > 4 ? ` and ${members.length - 4} more` : "")}</td>}</tr>;
           })}</tbody></table></div>
       )}</Ready></Card>
     </Page>
@@ -86,8 +86,8 @@ function Members({ of, refused }: { of: Team; refused?: string }) {
   return (
     <Card title="Members">
       <Ready of={people}>{() => members.length === 0 ? <p className="small soft">Nobody has a role here alone yet.</p> : (
-        <div className="scroll" tabIndex={0} role="region" aria-label="Members"><table className="plain"><thead><tr><th>Person</th><th>Role</th><th>Where</th><th /></tr></thead>
-          <tbody>{members.map(({ user, grant }) => <tr key={user.id + grantWords(grant)}><td><a href={to.person(user.id)}>{user.name || nameOf(user.id)}</a> <span className="small soft mono">{user.id}</span></td><td><Tag tone={grant.role === "admin" ? "warn" : grant.role === "approver" ? "good" : "accent"}>{grant.role}</Tag></td><td>{grant.environment || "everywhere"}</td>
+        <div className="scroll" tabIndex={0} role="region" aria-label="Members"><table className="plain cards"><thead><tr><th>Person</th><th>Role</th><th>Where</th><th /></tr></thead>
+          <tbody>{members.map(({ user, grant }) => <tr key={user.id + grantWords(grant)}><td><a href={to.person(user.id)}>{user.name || nameOf(user.id)}</a> <span className="small soft mono">{user.id}</span></td><td><Tag tone={grant.role === "admin" ? "warn" : grant.role === "approver" ? "good" : "accent"}>{grant.role}</Tag></td><td data-label="where">{grant.environment || "everywhere"}</td>
             <td className="num"><Button size="compact-xs" variant="default" aria-label={`Take ${grant.role} from ${user.id}`} onClick={() => replace(user, (user.grants ?? []).filter((g) => !sameGrant(g, grant)), `Take a role from ${user.name || user.id}`, `is no longer ${grantWords(grant)}`)}>Take away…</Button></td></tr>)}</tbody></table></div>
       )}</Ready>
       <form className="line foot add-member" onSubmit={(e) => { e.preventDefault(); if (chosen && !why) replace(chosen, [...(chosen.grants ?? []), wanted], `Give ${chosen.name || chosen.id} a role`, `may be ${wanted.role} ${place(wanted)}`); }}>

@@ -44,7 +44,7 @@ export function Tokens() {
           <NativeSelect aria-label="Kind" value={search.kind ?? ""} onChange={(e) => setSearch({ kind: e.currentTarget.value || undefined })} data={[{ value: "", label: "of any kind" }, ...Object.entries(kinds).map(([value, k]) => ({ value, label: `${value}: ${k.name}` }))]} />
         </div>
         <Card><Ready of={all}>{(list) => !list.some(shown) ? <Empty title={which ? "None was revoked, and none is over" : "No token is like that"}>A program reads its flags by an sdk token, a page by a client token, and a script manages flags by an api token.</Empty> : (
-          <div className="scroll" tabIndex={0} role="region" aria-label="Tokens"><table className="plain"><thead><tr><th>Token</th><th>Kind</th><th>Opens</th><th>Acts as</th><th>Last used</th><th>{which ? "Ended" : "Ends"}</th><th /></tr></thead>
+          <div className="scroll" tabIndex={0} role="region" aria-label="Tokens"><table className="plain cards"><thead><tr><th>Token</th><th>Kind</th><th>Opens</th><th>Acts as</th><th>Last used</th><th>{which ? "Ended" : "Ends"}</th><th /></tr></thead>
             <tbody>{list.filter(shown).toSorted((a, b) => b.createdAt.localeCompare(a.createdAt)).map((t) => <Row key={t.id} of={t} over={which} />)}</tbody></table></div>
         )}</Ready></Card>
       </div>
@@ -59,11 +59,11 @@ function Row({ of: t, over }: { of: Token; over: boolean }) {
     <tr>
       <td><b>{t.name}</b><div className="small soft"><span className="mono">{t.id}</span>, made <Moment at={t.createdAt} />{t.createdBy && ` by ${t.createdBy}`}</div></td>
       <td><Tag tone={t.kind === "agent" ? "accent" : "soft"} title={kinds[t.kind].about}>{t.kind}</Tag></td>
-      <td className="small">{t.environment ?? (t.envelope ? <Button variant="subtle" size="compact-xs" px={0} onClick={() => setOpen(true)}>its envelope</Button> : <GrantTags of={t.grants} none="all that its actor may" />)}{(t.flags?.length ?? 0) > 0 && <div className="soft">only {t.flags!.join(", ")}</div>}
+      <td className="small" data-label="opens">{t.environment ?? (t.envelope ? <Button variant="subtle" size="compact-xs" px={0} onClick={() => setOpen(true)}>its envelope</Button> : <GrantTags of={t.grants} none="all that its actor may" />)}{(t.flags?.length ?? 0) > 0 && <div className="soft">only {t.flags!.join(", ")}</div>}
         {t.envelope && <Modal opened={open} onClose={() => setOpen(false)} title={`The envelope of ${t.name}`} closeButtonProps={{ "aria-label": "Close" }}><EnvelopeFacts of={t.envelope} /><p className="small"><a href="#/agents">What is used of it</a></p></Modal>}</td>
-      <td className="small">{t.actor ?? <span className="soft">nobody: it reads</span>}{t.onBehalfOf && <div className="soft">for {t.onBehalfOf}</div>}</td>
-      <td><Moment at={t.lastUsed} /></td>
-      <td>{t.revokedAt ? <><Tag tone="bad">revoked</Tag> <Moment at={t.revokedAt} /></> : t.expiresAt ? <Moment at={t.expiresAt} /> : <span className="soft">never</span>}</td>
+      <td className="small" data-label="acts as">{t.actor ?? <span className="soft">nobody: it reads</span>}{t.onBehalfOf && <div className="soft">for {t.onBehalfOf}</div>}</td>
+      <td data-label="last used"><Moment at={t.lastUsed} /></td>
+      <td data-label="ends">{t.revokedAt ? <><Tag tone="bad">revoked</Tag> <Moment at={t.revokedAt} /></> : t.expiresAt ? <Moment at={t.expiresAt} /> : <span className="soft">never</span>}</td>
       <td className="num">{!over && <Button size="compact-xs" color="red" variant="outline" aria-label={`Revoke ${t.name}`} onClick={() => begin({ title: `Revoke ${t.name}`, verb: "Revoke", danger: true, plain: true, change: { method: "POST", path: `/api/v1/tokens/${t.id}/revoke`, body: {} }, difference: ["it opens nothing from now on, and its streams end within five seconds"], warning: t.kind === "sdk" ? "Programs that use it go on with the last ruleset that they have, and hear of no change." : undefined })}>Revoke…</Button>}</td>
     </tr>
   );

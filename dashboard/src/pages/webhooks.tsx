@@ -29,7 +29,7 @@ export function Webhooks() {
     <Page title="Webhooks" about="Who is told of what happens, and whether it arrives." actions={<Lead href="#/webhooks?edit=%2B" leftSection={<Icon name="plus" size={14} />}>Create a webhook</Lead>}>
       <Card>
         <Ready of={all}>{(list) => list.length === 0 ? <Empty title="Nobody is told yet" action={<Lead href="#/webhooks?edit=%2B">Create the first</Lead>}>A webhook tells Slack, or a program of yours, of kills, aborts and whatever else changes what users get, at least once and in order.</Empty> : (
-          <div className="scroll" tabIndex={0} role="region" aria-label="Webhooks"><table className="plain"><thead><tr><th>Webhook</th><th>To</th><th>Told of</th><th>State</th><th /></tr></thead>
+          <div className="scroll" tabIndex={0} role="region" aria-label="Webhooks"><table className="plain cards"><thead><tr><th>Webhook</th><th>To</th><th>Told of</th><th>State</th><th /></tr></thead>
             <tbody>{list.map((w) => <Row key={w.key} of={w} edit={() => setSearch({ edit: w.key }, "push")} see={() => setSearch({ deliveries: w.key })} />)}</tbody></table></div>
         )}</Ready>
       </Card>
@@ -44,9 +44,9 @@ function Row({ of: w, edit, see }: { of: Webhook; edit: () => void; see: () => v
   return (
     <tr>
       <td><b className="mono">{w.key}</b><div className="small soft">{w.description}</div></td>
-      <td>{w.host}<div className="small soft">{w.kind}{w.signed && ", signed"}</div></td>
-      <td className="small">{w.actions?.length ? w.actions.join(", ") : "whatever changes what users get"}<div className="soft">{w.environments?.length ? w.environments.join(", ") : "all environments"}, {w.flags?.length ? w.flags.join(", ") : "all flags"}</div></td>
-      <td>{w.enabled === false ? <Tag>off</Tag> : w.dead > 0 ? <Tag tone="bad">{w.dead} dead</Tag> : w.pending > 0 ? <Tag tone="warn">{w.pending} wait</Tag> : <Tag tone="good">all told</Tag>}{w.restsUntil && <div className="small soft">rests until <Moment at={w.restsUntil} /></div>}</td>
+      <td data-label="to">{w.host}<div className="small soft">{w.kind}{w.signed && ", signed"}</div></td>
+      <td className="small" data-label="told of">{w.actions?.length ? w.actions.join(", ") : "whatever changes what users get"}<div className="soft">{w.environments?.length ? w.environments.join(", ") : "all environments"}, {w.flags?.length ? w.flags.join(", ") : "all flags"}</div></td>
+      <td data-label="state">{w.enabled === false ? <Tag>off</Tag> : w.dead > 0 ? <Tag tone="bad">{w.dead} dead</Tag> : w.pending > 0 ? <Tag tone="warn">{w.pending} wait</Tag> : <Tag tone="good">all told</Tag>}{w.restsUntil && <div className="small soft">rests until <Moment at={w.restsUntil} /></div>}</td>
       <td className="num"><div className="line" style={{ justifyContent: "flex-end", flexWrap: "nowrap" }}>
         <Button size="compact-xs" variant="default" onClick={see} aria-label={`Deliveries of ${w.key}`}>Deliveries</Button>
         <Menu position="bottom-end"><Menu.Target><Button size="compact-xs" variant="default" aria-label={`More of ${w.key}`}>…</Button></Menu.Target><Menu.Dropdown>

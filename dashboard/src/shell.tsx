@@ -54,10 +54,22 @@ export function Shell() {
       </AppShell.Header>
       <AppShell.Navbar p={8}><Navigation /></AppShell.Navbar>
       <AppShell.Main id="main" tabIndex={-1} style={{ outline: "none" }}><Outlet /></AppShell.Main>
+      <Arrived at={location.pathname} />
       <Palette />
       <Modal opened={help} onClose={keys.close} size="lg" title="Keys" closeButtonProps={{ "aria-label": "Close" }}><Keys /></Modal>
     </AppShell>
   );
+}
+
+// Arrived tells who listens to the page that another is there.
+function Arrived({ at }: { at: string }) {
+  const [title, setTitle] = useState("");
+  useEffect(() => {
+    const told = new MutationObserver(() => setTitle(document.title.replace(" · Flyball", "")));
+    told.observe(document.head, { childList: true, subtree: true, characterData: true });
+    return () => told.disconnect();
+  }, [at]);
+  return <div className="only-reader" aria-live="polite">{title}</div>;
 }
 
 function Navigation() {

@@ -109,6 +109,23 @@ describe("people", () => {
     assert.deepEqual((await user("finn")).grants, [{ role: "approver", environment: "development" }, { role: "admin", environment: "development" }]);
   });
 
+  test("who was quicker is told of, and what was written stays on top of theirs", async (t) => {
+    const page = await signed(t, "/people/bea?edit=1", { expected: 409 });
+    await page.getByLabel("Address").fill("bea@example.com");
+    const { grants, name } = await user("bea");
+    await place.call("PUT", "/api/v1/users/bea", { name: `${name}, M.Sc.`, grants, reason: "she graduated" });
+    await page.getByRole("button", { name: "Review and apply" }).click();
+    await page.getByRole("textbox", { name: "Reason" }).fill("another address");
+    await page.getByRole("dialog").getByRole("button", { name: "Apply", exact: true }).click();
+    await page.getByRole("button", { name: "Look at it again, and keep what I wrote" }).click();
+    await page.waitForFunction(() => [...document.querySelectorAll("input")].some((i) => i.value === "Bea Lindqvist, M.Sc."));
+    assert.equal(await page.getByLabel("Address").inputValue(), "bea@example.com");
+    await page.getByRole("button", { name: "Review and apply" }).click();
+    await confirm(page, "Apply", "another address");
+    await page.getByText("bea@example.com").waitFor();
+    assert.equal((await user("bea")).name, "Bea Lindqvist, M.Sc."); // theirs, which was not touched here
+  });
+
   test("what is refused leaves what was written", async (t) => {
     const page = await signed(t, "/people/new", { expected: 409 });
     await page.getByLabel("Sign-in name").fill("ann");
@@ -542,6 +559,26 @@ test("the organisation's sign-in opens the page, and is asked again before somet
   assert.equal(await page.getByRole("textbox", { name: "Reason" }).inputValue(), "a new team");
   await page.getByRole("dialog").getByRole("button", { name: "Create", exact: true }).click();
   await page.getByRole("heading", { name: "proved-team" }).waitFor();
+
+  // With a password of her own she proves it in place.
+  const link = await other.call("POST", `/api/v1/users/${encodeURIComponent("user:" + id)}/password`, { link: true, reason: "for when the provider is down" });
+  const set = await fetch(`${other.url}/auth/setup`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token: new URLSearchParams(link.path.split("?")[1]).get("token"), password: "a sentence of her own" }) });
+  assert.ok(set.ok, await set.text());
+  await page.getByRole("link", { name: "Sign in with your organisation" }).click(); // another password ends her sessions
+  await page.getByRole("heading", { name: "proved-team" }).waitFor();
+  await page.getByRole("link", { name: "Edit" }).click();
+  await page.getByLabel("Contact").fill("#proved");
+  await page.getByRole("button", { name: "Review and apply" }).click();
+  await page.getByRole("textbox", { name: "Reason" }).fill("where it is reached");
+  await page.getByRole("dialog").getByRole("button", { name: "Apply", exact: true }).click();
+  await page.getByRole("dialog").getByLabel("Password").first().fill("a sentence that is wrong");
+  await page.getByRole("button", { name: "Prove it" }).click();
+  await page.getByText("the name or the password is wrong").waitFor();
+  await page.getByRole("dialog").getByLabel("Password").first().fill("a sentence of her own");
+  await page.getByRole("button", { name: "Prove it" }).click();
+  await page.getByText("prove once more who you are").waitFor({ state: "detached" });
+  await page.getByRole("dialog").getByRole("button", { name: "Apply", exact: true }).click();
+  await page.getByText("#proved").waitFor();
   assert.deepEqual(trouble.filter((line) => !line.includes(issuer) && !/status of 40[13]/.test(line) && !line.includes("fonts.g")), []);
 });
 
@@ -562,6 +599,32 @@ test("every page is led to by keys and by the palette", async (t) => {
   await page.getByRole("heading", { name: "Agents", exact: true }).waitFor();
 });
 
+const grave = async (page, at) => {
+  const { violations } = await new AxeBuilder({ page }).setLegacyMode(true).analyze();
+  assert.deepEqual(violations.filter((v) => ["serious", "critical"].includes(v.impact)).map((v) => `${v.id}: ${v.nodes[0].html} ${v.nodes[0].failureSummary}`), [], at);
+};
+
+for (const [look, options] of Object.entries({ light: {}, dark: { colorScheme: "dark" }, phone: { viewport: { width: 390, height: 844 } } })) {
+  test(`the doors are open to everybody's eyes, ${look}`, async (t) => {
+    const { page, context, trouble } = await open(browser, { url: place.url }, { reducedMotion: "reduce", ...options });
+    t.after(() => context.close());
+    await page.goto(place.url);
+    await page.getByRole("button", { name: "Sign in", exact: true }).waitFor();
+    await grave(page, "by name");
+    await page.getByRole("button", { name: "Use a token instead" }).click();
+    await page.getByRole("button", { name: "Open the dashboard" }).waitFor();
+    await grave(page, "by token");
+    await page.goto(`${place.url}/#/setup?token=0`);
+    await page.reload();
+    await page.getByRole("button", { name: "Set the password" }).waitFor();
+    await grave(page, "by link");
+    await page.getByLabel("Password").first().fill("a sentence that is long enough");
+    await page.getByRole("button", { name: "Set the password" }).click();
+    await page.getByRole("alert").getByText("the link was used, is over, or was never made").waitFor();
+    assert.deepEqual(trouble.filter((line) => !line.includes("status of 403")), []);
+  });
+}
+
 const pages = () => [
   "/", "/approvals", "/approvals?state=closed", `/approvals/${stage.waiting}`, "/audit", "/fleet", "/people", "/people/ann", "/people/new", "/people/ann?edit=1", "/teams", "/teams/payments-team", "/teams/new", "/agents", "/agents?edit=%2B",
   "/policy", "/policy?edit=1", "/environments", "/environments?edit=production", "/tokens", "/tokens?edit=%2B", "/webhooks", "/webhooks?edit=%2B", "/segments?edit=%2B", "/metrics?edit=%2B", "/account", "/setup?token=0",
@@ -577,8 +640,7 @@ for (const [look, options] of Object.entries({ light: {}, dark: { colorScheme: "
       await page.waitForFunction(() => !document.querySelector("#main [aria-busy]"));
       const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert.ok(wide <= 0, `${at} is ${wide} pixels too wide`);
-      const { violations } = await new AxeBuilder({ page }).setLegacyMode(true).analyze();
-      assert.deepEqual(violations.filter((v) => ["serious", "critical"].includes(v.impact)).map((v) => `${v.id}: ${v.nodes[0].html} ${v.nodes[0].failureSummary}`), [], at);
+      await grave(page, at);
     }
   });
 }

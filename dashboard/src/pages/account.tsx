@@ -14,7 +14,7 @@ import { to } from "../routes";
 import { nameOf } from "../words/access";
 
 export function Account() {
-  const { user, by, rights, oidc, provedAt } = useSession();
+  const { user, by, rights, passwords, provedAt } = useSession();
   const mine = useQuery({ ...audit({ actor: user ?? "" }, 8), enabled: Boolean(user) });
   return (
     <Page title={user ? nameOf(user) : "You"} about={user && <span className="mono">{user}</span>} actions={<Button variant="default" onClick={() => void signOut()}>Sign out</Button>}>
@@ -24,7 +24,7 @@ export function Account() {
             {!rights?.length ? <p className="small soft">The server tells nothing of it, and decides.</p> : <>{rights.map((set, i) => <div key={i}>{rights.length > 1 && <div className="small soft">{i === 0 ? "This token allows" : "and your account allows"}</div>}<GrantTags of={set} none="You look at everything. To change something, ask an administrator for a role." /></div>)}{rights.length > 1 && <p className="small soft">You may do what both allow.</p>}</>}
           </Card>
           <Card title="How you are signed in"><p className="small" style={{ marginTop: 0 }}>{by === "token" ? "By a token, kept in this tab alone: it is gone when the tab is closed." : "By a session of this browser. It ends 8 hours after its last use and 24 hours after it began, and you come back to the page where you were."}</p>{by === "cookie" && <p className="small soft">You last proved who you are <Moment at={provedAt} />. What approves or administers asks again after five minutes.</p>}</Card>
-          {by === "cookie" && !oidc && user && <Password user={user} />}
+          {by === "cookie" && passwords && user && <Password user={user} />}
         </div>
         <Card title="What you did lately" actions={user && <a className="small" href={to.audit({ actor: user })}>all of it</a>}><Ready of={mine}>{(list) => list.length === 0 ? <p className="small soft">Nothing yet.</p> : <ul className="rows">{list.map((e) => <EntryLine key={e.seq} of={e} />)}</ul>}</Ready></Card>
       </div>
@@ -60,6 +60,7 @@ function Password({ user }: { user: string }) {
   }
   return (
     <Card title="Your password">
+      <p className="small soft" style={{ marginTop: 0 }}>Who signs in with an organisation has none, unless an administrator made them a link for one.</p>
       <form className="fields" onSubmit={(e) => void change(e)}>
         <PasswordInput label="As it is" autoComplete="current-password" value={current} onChange={(e) => setCurrent(e.currentTarget.value)} />
         <PasswordInput label="As it is to be" description="12 to 256 bytes; a sentence is good. You sign in by it again." autoComplete="new-password" value={next} onChange={(e) => setNext(e.currentTarget.value)} />

@@ -10,7 +10,7 @@ import { metrics, rollout, rollouts } from "../api/queries";
 import { Card, Empty, Meter, Page, Ready, Tag } from "../parts/basics";
 import { useChange } from "../parts/change";
 import { keyPattern } from "../parts/definition";
-import { FormPage, Lead } from "../parts/form";
+import { FormPage, Lead, onTop, useRead } from "../parts/form";
 import { Icon } from "../parts/icons";
 import { to, useAddress } from "../routes";
 import { fieldDifference } from "../words/difference";
@@ -75,9 +75,9 @@ function useLive(): Map<string, Live[]> {
   return byMetric;
 }
 
-function Form({ of, refused, live }: { of?: Metric; refused?: string; live?: Live[] }) {
-  const start: Metric = of ?? { key: "", type: "rate", better: "lower", version: 0 };
-  const [m, setM] = useState<Metric>(start);
+function Form({ of: now, refused, live }: { of?: Metric; refused?: string; live?: Live[] }) {
+  const [m, setM] = useState<Metric>(now ?? { key: "", type: "rate", better: "lower", version: 0 });
+  const [of, readAgain] = useRead(now, (was, is) => setM({ ...is!, ...onTop(m, was, is) }));
   const begin = useChange();
   const set = (part: Partial<Metric>) => setM({ ...m, ...part });
   const stream = m.type === "stream";
@@ -87,8 +87,8 @@ function Form({ of, refused, live }: { of?: Metric; refused?: string; live?: Liv
   const body = Object.fromEntries(Object.entries(rest).filter(([, v]) => v !== undefined && v !== ""));
   const save = () => {
     begin({
-      done: () => { location.hash = "#/metrics"; },
-      title: of ? `Change metric ${m.key}` : `Create metric ${m.key}`, verb: of ? "Apply" : "Create", difference: fieldDifference(of ? start : {}, of ? m : body),
+      done: () => { location.hash = "#/metrics"; }, stale: readAgain,
+      title: of ? `Change metric ${m.key}` : `Create metric ${m.key}`, verb: of ? "Apply" : "Create", difference: fieldDifference(of ?? {}, of ? m : body),
       change: of ? { method: "PUT", path: `/api/v1/metrics/${m.key}`, body: { ...body, ifVersion: of.version } } : { method: "POST", path: "/api/v1/metrics", body },
     });
   };

@@ -10,7 +10,7 @@ import { audit, tokens, users } from "../api/queries";
 import { Card, Copy, Empty, Moment, Page, Ready, Tag, Why } from "../parts/basics";
 import { useChange } from "../parts/change";
 import { EntryLine } from "../parts/entries";
-import { Field, FormPage } from "../parts/form";
+import { Field, FormPage, onTop, useRead } from "../parts/form";
 import { GrantsEditor, GrantTags } from "../parts/grants";
 import { Icon } from "../parts/icons";
 import { to, useAddress } from "../routes";
@@ -63,7 +63,7 @@ export function Person() {
   if (id === "new") return <AccountForm />;
   if (refused) return <Page title={nameOf(id)}><Card><Empty title="Accounts are for those who run the installation">{refused}</Empty></Card></Page>;
   if (all.data && !of) return <Page title={nameOf(id)}><Card><Empty title="Nobody has this account" action={<Button component="a" variant="default" href="#/people">All people</Button>}>Tokens may act under a name that has no account; this is one, or it is misspelt.</Empty></Card></Page>;
-  if (of && search.edit) return <AccountForm key={of.version} of={of} />;
+  if (of && search.edit) return <AccountForm of={of} />;
   return <Ready of={all}>{() => <Shown of={of!} />}</Ready>;
 }
 
@@ -105,12 +105,18 @@ function OneTimeLink({ of, name, close }: { of: Link; name: string; close: () =>
   );
 }
 
-function AccountForm({ of }: { of?: User }) {
+function AccountForm({ of: now }: { of?: User }) {
   const refused = useRunsIt();
   const begin = useChange();
-  const [id, setId] = useState(""), [name, setName] = useState(of?.name ?? ""), [email, setEmail] = useState(of?.email ?? "");
-  const [grants, setGrants] = useState<Grant[]>(of?.grants ?? []);
-  const [provider, setProvider] = useState(Boolean(of?.issuer)), [issuer, setIssuer] = useState(of?.issuer ?? ""), [subject, setSubject] = useState(of?.subject ?? "");
+  const [id, setId] = useState(""), [name, setName] = useState(now?.name ?? ""), [email, setEmail] = useState(now?.email ?? "");
+  const [grants, setGrants] = useState<Grant[]>(now?.grants ?? []);
+  const [provider, setProvider] = useState(Boolean(now?.issuer)), [issuer, setIssuer] = useState(now?.issuer ?? ""), [subject, setSubject] = useState(now?.subject ?? "");
+  const [of, readAgain] = useRead(now, (was, is) => {
+    const kept = onTop({ name, email, grants }, was as Partial<{ name: string; email: string; grants: Grant[] }>, is as Partial<{ name: string; email: string; grants: Grant[] }>);
+    setName(kept.name);
+    setEmail(kept.email);
+    setGrants(kept.grants);
+  });
   const whole = { ...(of ?? { version: 0 }), id: of?.id ?? `user:${id.trim()}`, name: name.trim(), email: email.trim(), grants, issuer: provider ? issuer.trim() : "", subject: provider ? subject.trim() : "" } as User;
   const lines = [
     ...(of ? [] : [`${whole.id} has an account`]), ...(of && of.name !== (whole.name || undefined) ? [`is called ${whole.name || "nothing"}`] : []), ...(whole.email !== (of?.email ?? "") ? [`is reached at ${whole.email || "no address"}`] : []),
@@ -122,7 +128,7 @@ function AccountForm({ of }: { of?: User }) {
     title: of ? `Change ${of.name || of.id}` : `Add ${name || id}`, verb: of ? "Apply" : "Add", plain: true, difference: lines,
     warning: of && grantDifference(of.grants ?? [], grants).length > 0 ? "They are signed out, and sign in anew with what they may do then." : undefined,
     change: of ? { method: "PUT", path: door(of), body: { ...bodyOf(whole), ifVersion: of.version } } : { method: "POST", path: "/api/v1/users", body: bodyOf(whole) },
-    done: () => { location.hash = to.person(whole.id); },
+    done: () => { location.hash = to.person(whole.id); }, stale: readAgain,
   });
   return (
     <FormPage title={of ? `Change ${of.name || nameOf(of.id)}` : "Add somebody"} back={back} backTo={of ? "the account" : "people"} verb={of ? "Review and apply" : "Add…"} why={why} refused={refused} submit={save} aside={<>

@@ -11,7 +11,7 @@ import { Card, Empty, Page, Ready, Tag } from "../parts/basics";
 import { useChange } from "../parts/change";
 import { ConditionEditor, incomplete, newTest } from "../parts/condition";
 import { keyPattern } from "../parts/definition";
-import { Field, FormPage, Lead } from "../parts/form";
+import { Field, FormPage, Lead, onTop, useRead } from "../parts/form";
 import { Icon } from "../parts/icons";
 import { to, useAddress } from "../routes";
 import { fieldDifference } from "../words/difference";
@@ -46,19 +46,28 @@ function uses(c: Condition | undefined, key: string): boolean {
 
 const usersOf = (key: string, all: Flag[]) => all.filter((f) => Object.values(f.environments ?? {}).some((c) => c.rules?.some((r) => uses(r.if, key))));
 
-function Form({ of }: { of?: Segment }) {
-  const refused = useRefusal({ role: "editor", team: of?.owner }, true);
+function Form({ of: now }: { of?: Segment }) {
+  const refused = useRefusal({ role: "editor", team: now?.owner }, true);
   const owners = useQuery(teams).data ?? [], all = useQuery(flags()).data ?? [];
-  const [key, setKey] = useState(of?.key ?? ""), [owner, setOwner] = useState(of?.owner ?? ""), [description, setDescription] = useState(of?.description ?? "");
-  const [include, setInclude] = useState((of?.include ?? []).join("\n")), [exclude, setExclude] = useState((of?.exclude ?? []).join("\n"));
-  const [condition, setCondition] = useState<Condition | undefined>(of?.if);
+  const [key, setKey] = useState(now?.key ?? ""), [owner, setOwner] = useState(now?.owner ?? ""), [description, setDescription] = useState(now?.description ?? "");
+  const [include, setInclude] = useState((now?.include ?? []).join("\n")), [exclude, setExclude] = useState((now?.exclude ?? []).join("\n"));
+  const [condition, setCondition] = useState<Condition | undefined>(now?.if);
+  const [of, readAgain] = useRead(now, (was, is) => {
+    const text = (s: Segment | undefined) => ({ owner: s?.owner ?? "", description: s?.description ?? "", include: (s?.include ?? []).join("\n"), exclude: (s?.exclude ?? []).join("\n"), condition: s?.if });
+    const kept = onTop({ owner, description, include, exclude, condition }, text(was), text(is));
+    setOwner(kept.owner);
+    setDescription(kept.description);
+    setInclude(kept.include);
+    setExclude(kept.exclude);
+    setCondition(kept.condition);
+  });
   const begin = useChange();
   const body = { key, owner, ...(description && { description }), ...(lines(include).length > 0 && { include: lines(include) }), ...(lines(exclude).length > 0 && { exclude: lines(exclude) }), ...(condition && { if: condition }) };
   const why = !keyPattern.test(key) ? "3 to 128 of a-z, 0-9, dot, dash and underscore." : !owner ? "Choose the team that answers for it." : condition ? incomplete(condition) : undefined;
   const users = of ? usersOf(of.key, all) : [];
   const save = () => {
     begin({
-      done: () => { location.hash = "#/segments"; },
+      done: () => { location.hash = "#/segments"; }, stale: readAgain,
       title: of ? `Change segment ${key}` : `Create segment ${key}`, verb: of ? "Apply" : "Create", difference: fieldDifference(of ?? {}, of ? { ...body, version: of.version } : body),
       change: of ? { method: "PUT", path: `/api/v1/segments/${key}`, body: { ...body, ifVersion: of.version } } : { method: "POST", path: "/api/v1/segments", body },
       warning: users.length > 0 ? `${plural(users.length, "flag")} use it, and change with it.` : undefined,

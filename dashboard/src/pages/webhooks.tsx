@@ -10,7 +10,7 @@ import { deliveries, environments, webhooks } from "../api/queries";
 import { Card, Empty, Moment, Page, Ready, Tag } from "../parts/basics";
 import { useChange } from "../parts/change";
 import { keyPattern } from "../parts/definition";
-import { FormPage, Lead } from "../parts/form";
+import { FormPage, Lead, onTop, useRead } from "../parts/form";
 import { Icon } from "../parts/icons";
 import { useAddress } from "../routes";
 import { fieldDifference } from "../words/difference";
@@ -70,9 +70,10 @@ function Deliveries({ of }: { of: Webhook }) {
   );
 }
 
-function Form({ of }: { of?: Webhook }) {
+function Form({ of: now }: { of?: Webhook }) {
   const known = useQuery(environments).data ?? [];
-  const [w, setW] = useState({ key: of?.key ?? "", kind: of?.kind ?? ("slack" as Webhook["kind"]), description: of?.description ?? "", environments: of?.environments ?? [], flags: of?.flags ?? [], actions: of?.actions ?? [], enabled: of?.enabled ?? true });
+  const [w, setW] = useState({ key: now?.key ?? "", kind: now?.kind ?? ("slack" as Webhook["kind"]), description: now?.description ?? "", environments: now?.environments ?? [], flags: now?.flags ?? [], actions: now?.actions ?? [], enabled: now?.enabled ?? true });
+  const [of, readAgain] = useRead(now, (was, is) => setW(onTop(w, was as Partial<typeof w>, is as Partial<typeof w>)));
   const [url, setURL] = useState(""), [secret, setSecret] = useState("");
   const begin = useChange();
   const set = (part: Partial<typeof w>) => setW({ ...w, ...part });
@@ -80,7 +81,7 @@ function Form({ of }: { of?: Webhook }) {
   const body = { ...w, ...(url && { url }), ...(secret && { secret }) };
   const save = () => {
     begin({
-      done: () => { location.hash = "#/webhooks"; },
+      done: () => { location.hash = "#/webhooks"; }, stale: readAgain,
       title: of ? `Change webhook ${w.key}` : `Create webhook ${w.key}`, verb: of ? "Apply" : "Create",
       difference: [...fieldDifference(of ? Object.fromEntries(Object.keys(w).map((k) => [k, of[k as keyof Webhook] ?? w[k as keyof typeof w]])) : {}, w), ...(url ? ["its address is set"] : []), ...(secret ? ["its secret is set"] : [])],
       change: of ? { method: "PUT", path: `/api/v1/webhooks/${w.key}`, body: { ...body, ifVersion: of.version } } : { method: "POST", path: "/api/v1/webhooks", body },

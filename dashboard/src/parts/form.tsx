@@ -1,8 +1,9 @@
 // A form that is a page of its own: what is written stays until it is made, and
 // the address leads back to it.
 import { Button, type ButtonProps } from "@mantine/core";
-import type { ReactNode } from "react";
+import { type ReactNode, useEffect, useState } from "react";
 
+import { same } from "../words/difference";
 import { Page, Why } from "./basics";
 
 interface Props { title: string; about?: ReactNode; back: string; backTo: string; verb: string; why?: string; refused?: string; submit: () => void; children: ReactNode; aside?: ReactNode }
@@ -35,4 +36,23 @@ export function Field({ label, about, children }: { label: string; about?: React
 export function Lead({ href, because, children, ...look }: ButtonProps & { href: string; because?: string; children: ReactNode }) {
   if (because) return <Why because={because}><Button {...look} disabled>{children}</Button></Why>;
   return <Button component="a" href={href} {...look}>{children}</Button>;
+}
+
+// useRead is what somebody began to write on. It stays, whoever changes it
+// meanwhile, until the writer asks for what is there now: moved then gets both,
+// to take over what the writer did not touch.
+export function useRead<T>(now: T, moved: (was: T, is: T) => void): [T, () => void] {
+  const [read, setRead] = useState(now), [asked, setAsked] = useState(false);
+  useEffect(() => {
+    if (!asked || now === read) return;
+    moved(read, now);
+    setRead(now);
+    setAsked(false);
+  }, [asked, now, read, moved]);
+  return [read, () => setAsked(true)];
+}
+
+// onTop is mine where I wrote something, and theirs where I did not.
+export function onTop<T extends object>(mine: T, was: Partial<T> | undefined, theirs: Partial<T> | undefined): T {
+  return Object.fromEntries(Object.entries(mine).map(([k, v]) => [k, same(v ?? null, was?.[k as keyof T] ?? null) ? theirs?.[k as keyof T] ?? (typeof v === "string" ? "" : Array.isArray(v) ? [] : undefined) : v])) as T;
 }

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 
 import { refusal, type Session } from "../api/auth";
 import type { ChangeRequest } from "../api/governance";
+import { onTop } from "../parts/form";
 import { grantDifference, grantWords, runs, sameGrant } from "./access";
 import { envelopeLines, envelopeStarts, envelopeTrouble, exposureWords } from "./envelope";
 import { defaultPolicy, freezeState, policyDifference, policyTrouble } from "./policy";
@@ -72,4 +73,9 @@ describe("requests", () => {
     expect(titleOf({ plan: { ...c.plan, action: "policy.update", subject: "policy", versions: undefined } })).toBe("policy.update policy");
     expect(missing(c)).toBe("for an approver of pay in production");
   });
+});
+
+test("what was not touched is theirs, and the rest stays mine", () => {
+  const was = { name: "a", tags: ["x"], email: "e" }, theirs = { name: "b", tags: ["y"] };
+  expect(onTop({ name: "a", tags: ["z"], email: "e" }, was, theirs)).toEqual({ name: "b", tags: ["z"], email: "" });
 });

@@ -1,5 +1,9 @@
 // The people, teams, agents and requests of a company that uses Flyball, for
 // tests and pictures: what a page of governance has to show.
+import assert from "node:assert/strict";
+
+import { open } from "./harness.mjs";
+
 const reason = "set the stage";
 
 const teams = [["payments-team", "Payments", "#payments"], ["growth-team", "Growth", "#growth"], ["platform-team", "Platform", "#platform"]];
@@ -61,3 +65,26 @@ export async function govern(place) {
   await call("POST", "/api/v1/tokens", { kind: "api", name: "deploys of payments", actor: "service:payments-ci", grants: [{ role: "editor", team: "payments-team" }], expiresAt: "2027-12-01", reason });
   return { flag, waiting, ann, bea, dot, shipper };
 }
+
+// visits gives pages of somebody who is signed in. Each must stay silent: no
+// error, and no request to anybody else. Where a refusal is meant, expected is
+// its status, of which the browser itself complains.
+export const visits = (browser, place) => async (t, at, { token = place.token, expected, ...options } = {}) => {
+  const opened = await open(browser, { url: place.url, token }, options);
+  t.after(async () => {
+    await opened.context.close();
+    assert.deepEqual(opened.trouble.filter((line) => !expected || !line.includes(`status of ${expected}`)), []);
+  });
+  await opened.go(at);
+  return opened.page;
+};
+
+// confirm says why, and makes the change that a dialog asks about.
+export async function confirm(page, verb, reason) {
+  await page.getByRole("textbox", { name: "Reason" }).fill(reason);
+  await page.getByRole("dialog").getByRole("button", { name: verb, exact: true }).click();
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+}
+
+// refused is what the server says who will not do a thing.
+export const refused = (work) => work.then(() => assert.fail("it was allowed"), (error) => String(error.message));

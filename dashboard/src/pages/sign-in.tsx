@@ -61,8 +61,8 @@ function Password({ oidc, passwords }: { oidc: boolean; passwords: boolean }) {
   const [user, setUser] = useState(""), [password, setPassword] = useState("");
   return (
     <>
-      {oidc && <Button component="a" href={`${base}/auth/oidc/login`} onClick={leave} size="sm" fullWidth mb="sm">Sign in with your organisation</Button>}
-      {!passwords && <Text size="xs" c="dimmed">Passwords are taken by https or on the server's own machine only, and this is neither.</Text>}
+      {oidc && passwords && <Button component="a" href={`${base}/auth/oidc/login`} onClick={leave} size="sm" fullWidth mb="sm">Sign in with your organisation</Button>}
+      {!passwords && <Text size="xs" c="dimmed">People sign in by https or on the server's own machine only, and this is neither: what they type could be read on the way. Put the server behind TLS, start it with --public-url https://…, and come back by that address.</Text>}
       {passwords && <Form label="Sign in" submit={() => signIn(user.trim(), password)}>
         <TextInput label="Name" size="sm" required autoFocus={!oidc} autoComplete="username" value={user} onChange={(e) => setUser(e.currentTarget.value)} />
         <PasswordInput label="Password" size="sm" required autoComplete="current-password" value={password} onChange={(e) => setPassword(e.currentTarget.value)} />

@@ -147,10 +147,11 @@ function useKeys(help: () => void) {
 function Keys() {
   const rows: [string[], string][] = [
     [["Ctrl", "K"], "find a flag, a rollout or a page"], [["/"], "the same"], [["?"], "these keys"], [["c"], "create a flag"],
-    [["Alt", "↑"], "move the rule in focus up"], [["Alt", "↓"], "move it down"], [["Esc"], "close what is open"],
+    ...places.map((p): [string[], string] => [["g", p.key], p.name]),
+    [["Alt", "↑"], "move the rule in focus up, Alt ↓ down"], [["Esc"], "close what is open"],
   ];
   const list = (of: [string[], string][]) => <Table fz="sm" verticalSpacing={4}><Table.Tbody>{of.map(([k, what]) => <Table.Tr key={what}><Table.Td w={110}>{k.map((one) => <Kbd key={one} mr={4}>{one}</Kbd>)}</Table.Td><Table.Td>{what}</Table.Td></Table.Tr>)}</Table.Tbody></Table>;
-  return <div className="two"><div><h3>Anywhere</h3>{list(rows)}</div><div><h3>Go to</h3>{list(places.map((p) => [["g", p.key], p.name]))}</div></div>;
+  return <div className="two"><div><h3>Anywhere</h3>{list(rows.filter(([k]) => k[0] !== "g"))}</div><div><h3>Go to</h3>{list(rows.filter(([k]) => k[0] === "g"))}</div></div>;
 }
 
 function Palette() {

@@ -31,6 +31,8 @@ export function planLines(plan: Plan): string[] {
   return lines.length > 0 ? lines : plan.difference ?? [];
 }
 
+export { PreviewView };
+
 export function needs(plan: Plan): string {
   const { number, from } = plan.needs ?? { number: 0 };
   if (number === 0) return "Nobody has to approve it.";
@@ -47,7 +49,7 @@ const bases: Record<Preview["basis"], (p: Preview) => string> = {
   unused: () => "no program evaluates it",
 };
 
-export function PreviewView({ of }: { of: Preview }) {
+function PreviewView({ of }: { of: Preview }) {
   return (
     <dl className="facts">
       <dt>{of.environment}</dt>

@@ -2,6 +2,7 @@ import "@mantine/core/styles.css";
 import "@mantine/notifications/styles.css";
 import "@mantine/spotlight/styles.css";
 import "./app.css";
+import "./govern.css";
 
 import { createTheme, localStorageColorSchemeManager, MantineProvider } from "@mantine/core";
 import { Notifications } from "@mantine/notifications";
@@ -11,7 +12,7 @@ import { setNonce } from "get-nonce";
 import { useEffect } from "react";
 import { createRoot } from "react-dom/client";
 
-import { ask, useSession } from "./api/auth";
+import { ask, comeBack, useSession } from "./api/auth";
 import { Problem } from "./api/client";
 import { follow } from "./api/events";
 import { Waiting } from "./parts/basics";
@@ -52,6 +53,7 @@ function App() {
     if (session.state === "asking") void ask();
     if (session.state === "out") client.clear();
     if (session.state !== "in") return;
+    comeBack();
     const end = new AbortController();
     void follow(client, end.signal);
     return () => end.abort();

@@ -1,6 +1,6 @@
 // The addresses of all pages. They stand behind the #, so that the page works
 // wherever the server puts it.
-import { createHashHistory, createRootRoute, createRoute, createRouter, lazyRouteComponent, useNavigate, useSearch } from "@tanstack/react-router";
+import { createHashHistory, createRootRoute, createRoute, createRouter, lazyRouteComponent, redirect, useNavigate, useSearch } from "@tanstack/react-router";
 
 import { Empty, Waiting } from "./parts/basics";
 import { Home } from "./pages/home";
@@ -36,9 +36,18 @@ const pages = [
   page("/fleet", () => import("./pages/fleet"), "FleetPage"),
   page("/segments", () => import("./pages/segments"), "Segments"),
   page("/metrics", () => import("./pages/metrics"), "Metrics"),
+  page("/people", () => import("./pages/people"), "People"),
+  page("/people/$id", () => import("./pages/people"), "Person"),
+  page("/teams", () => import("./pages/teams"), "Teams"),
+  page("/teams/$key", () => import("./pages/teams"), "TeamPage"),
+  page("/agents", () => import("./pages/agents"), "Agents"),
+  page("/environments", () => import("./pages/environments"), "Environments"),
+  page("/policy", () => import("./pages/policy"), "PolicyPage"),
+  page("/setup", () => import("./pages/account"), "SetUpElsewhere"),
+  page("/account", () => import("./pages/account"), "Account"),
   page("/tokens", () => import("./pages/tokens"), "Tokens"),
   page("/webhooks", () => import("./pages/webhooks"), "Webhooks"),
-  page("/settings", () => import("./pages/settings"), "Settings"),
+  createRoute({ getParentRoute: () => root, path: "/settings", beforeLoad: () => { throw redirect({ to: "/environments" as string }); } }), // where three of these stood
 ];
 
 export const router = createRouter({
@@ -68,6 +77,8 @@ export const to = {
   rollout: (id: string) => `#/rollouts/${encodeURIComponent(id)}`,
   approval: (id: string) => `#/approvals/${encodeURIComponent(id)}`,
   newRollout: (flag: string, environment: string) => "#/rollouts/new" + query({ flag, environment }),
+  person: (id: string, search: Search = {}) => `#/people/${encodeURIComponent(id.replace(/^user:/, ""))}` + query(search),
+  team: (key: string, search: Search = {}) => `#/teams/${encodeURIComponent(key)}` + query(search),
   audit: (narrow: Search) => "#/audit" + query(narrow),
 };
 

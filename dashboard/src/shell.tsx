@@ -8,9 +8,11 @@ import { useEffect, useMemo, useState } from "react";
 
 import { signOut, useSession } from "./api/auth";
 import { useConnection } from "./api/events";
-import { changes, doors } from "./api/governance";
-import { flags, rollouts } from "./api/queries";
+import { changes } from "./api/governance";
+import { flags, metrics, rollouts, segments, teams } from "./api/queries";
 import { Icon, type IconName } from "./parts/icons";
+import { nameOf } from "./words/access";
+import { turnOf } from "./words/request";
 
 interface Place { to: string; name: string; icon: IconName; key: string; group?: string }
 const places: Place[] = [
@@ -22,9 +24,13 @@ const places: Place[] = [
   { to: "/fleet", name: "Fleet", icon: "fleet", key: "l" },
   { to: "/segments", name: "Segments", icon: "segment", key: "s", group: "Define" },
   { to: "/metrics", name: "Metrics", icon: "metric", key: "m" },
-  { to: "/tokens", name: "Tokens", icon: "token", key: "t", group: "Administer" },
+  { to: "/people", name: "People", icon: "person", key: "u", group: "Who may what" },
+  { to: "/teams", name: "Teams", icon: "team", key: "o" },
+  { to: "/agents", name: "Agents", icon: "agent", key: "i" },
+  { to: "/tokens", name: "Tokens", icon: "token", key: "t" },
+  { to: "/policy", name: "Policy", icon: "policy", key: "y", group: "Set up" },
+  { to: "/environments", name: "Environments", icon: "environment", key: "e" },
   { to: "/webhooks", name: "Webhooks", icon: "webhook", key: "w" },
-  { to: "/settings", name: "Environments & teams", icon: "settings", key: "e" },
 ];
 
 export function Shell() {
@@ -43,23 +49,35 @@ export function Shell() {
           <Button variant="default" size="compact-sm" color="gray" ml={16} leftSection={<Icon name="search" size={14} />} onClick={spotlight.open} aria-label="Search flags and pages">
             <span className="hide-phone">Search&nbsp;<Kbd size="xs">Ctrl K</Kbd></span>
           </Button>
-          <div className="push line" style={{ flexWrap: "nowrap" }}><Connected /><Colours /><SignOut /></div>
+          <div className="push line" style={{ flexWrap: "nowrap" }}><Connected /><Colours /><You /><SignOut /></div>
         </div>
       </AppShell.Header>
       <AppShell.Navbar p={8}><Navigation /></AppShell.Navbar>
       <AppShell.Main id="main" tabIndex={-1} style={{ outline: "none" }}><Outlet /></AppShell.Main>
+      <Arrived at={location.pathname} />
       <Palette />
-      <Modal opened={help} onClose={keys.close} title="Keys" closeButtonProps={{ "aria-label": "Close" }}><Keys /></Modal>
+      <Modal opened={help} onClose={keys.close} size="lg" title="Keys" closeButtonProps={{ "aria-label": "Close" }}><Keys /></Modal>
     </AppShell>
   );
+}
+
+// Arrived tells who listens to the page that another is there.
+function Arrived({ at }: { at: string }) {
+  const [title, setTitle] = useState("");
+  useEffect(() => {
+    const told = new MutationObserver(() => setTitle(document.title.replace(" · Flyball", "")));
+    told.observe(document.head, { childList: true, subtree: true, characterData: true });
+    return () => told.disconnect();
+  }, [at]);
+  return <div className="only-reader" aria-live="polite">{title}</div>;
 }
 
 function Navigation() {
   const { pathname } = useLocation();
   const live = useQuery(rollouts({ live: true })).data?.length ?? 0;
-  const known = useQuery(doors).data;
-  const open = useQuery(changes(known?.changes ?? false)).data?.filter((c) => c.state === "open" || c.state === "review").length ?? 0;
-  const badges: Record<string, number> = { "/rollouts": live, "/approvals": open };
+  const session = useSession();
+  const waiting = useQuery(changes(true)).data?.filter((c) => ["yours", "review"].includes(turnOf(c, session))).length ?? 0;
+  const badges: Record<string, [number, string]> = { "/rollouts": [live, "live"], "/approvals": [waiting, "wait for you"] };
   return (
     <nav className="side" aria-label="Pages">
       {places.map((p) => {
@@ -67,7 +85,7 @@ function Navigation() {
         return (
           <div key={p.to}>
             {p.group && <div className="group">{p.group}</div>}
-            <a href={`#${p.to}`} aria-current={here ? "page" : undefined}><Icon name={p.icon} />{p.name}{badges[p.to] > 0 && <span className="tag accent badge">{badges[p.to]}</span>}</a>
+            <a href={`#${p.to}`} aria-current={here ? "page" : undefined}><Icon name={p.icon} />{p.name}{badges[p.to]?.[0] > 0 && <span className="tag accent badge" title={badges[p.to].join(" ")}>{badges[p.to][0]}</span>}</a>
           </div>
         );
       })}
@@ -88,6 +106,13 @@ function Colours() {
   const dark = useComputedColorScheme("light") === "dark";
   const label = dark ? "Light colours" : "Dark colours";
   return <Tooltip label={label}><ActionIcon variant="subtle" color="gray" aria-label={label} onClick={() => setColorScheme(dark ? "light" : "dark")}><Icon name={dark ? "sun" : "moon"} /></ActionIcon></Tooltip>;
+}
+
+// You leads to what somebody may do themselves.
+function You() {
+  const { user } = useSession();
+  if (!user) return null;
+  return <Tooltip label="What you may do, and your password"><a className="small you" href="#/account" aria-label={`${nameOf(user)}: your account`}><Icon name="person" size={14} /><span className="hide-phone">{nameOf(user)}</span></a></Tooltip>;
 }
 
 function SignOut() {
@@ -125,20 +150,31 @@ function Keys() {
     ...places.map((p): [string[], string] => [["g", p.key], p.name]),
     [["Alt", "↑"], "move the rule in focus up, Alt ↓ down"], [["Esc"], "close what is open"],
   ];
-  return <Table fz="sm"><Table.Tbody>{rows.map(([k, what]) => <Table.Tr key={what}><Table.Td>{k.map((one) => <Kbd key={one} mr={4}>{one}</Kbd>)}</Table.Td><Table.Td>{what}</Table.Td></Table.Tr>)}</Table.Tbody></Table>;
+  const list = (of: [string[], string][]) => <Table fz="sm" verticalSpacing={4}><Table.Tbody>{of.map(([k, what]) => <Table.Tr key={what}><Table.Td w={110}>{k.map((one) => <Kbd key={one} mr={4}>{one}</Kbd>)}</Table.Td><Table.Td>{what}</Table.Td></Table.Tr>)}</Table.Tbody></Table>;
+  return <div className="two"><div><h3>Anywhere</h3>{list(rows.filter(([k]) => k[0] !== "g"))}</div><div><h3>Go to</h3>{list(rows.filter(([k]) => k[0] === "g"))}</div></div>;
 }
 
 function Palette() {
-  const navigate = useNavigate();
+  const { setColorScheme } = useMantineColorScheme();
+  const dark = useComputedColorScheme("light") === "dark";
   const [asked, setAsked] = useState(false);
-  const all = useQuery({ ...flags(), enabled: asked, refetchInterval: false }).data;
+  const once = { enabled: asked, refetchInterval: false as const };
+  const all = useQuery({ ...flags(), ...once }).data, sets = useQuery({ ...segments, ...once }).data, known = useQuery({ ...metrics, ...once }).data, owners = useQuery({ ...teams, ...once }).data;
   const live = useQuery(rollouts({ live: true })).data;
-  const actions = useMemo<SpotlightActionData[]>(() => [
-    ...places.map((p) => ({ id: p.to, label: p.name, description: `Key: g ${p.key}`, leftSection: <Icon name={p.icon} />, onClick: () => void navigate({ to: p.to }) })),
-    { id: "new-flag", label: "Create a flag", leftSection: <Icon name="plus" />, onClick: () => void navigate({ to: "/flags/new" }) },
-    { id: "new-rollout", label: "Start a rollout", leftSection: <Icon name="plus" />, onClick: () => void navigate({ to: "/rollouts/new" }) },
-    ...(live ?? []).map((r) => ({ id: r.id, label: `Rollout of ${r.flag}`, description: `${r.environment}, ${r.state}`, leftSection: <Icon name="rollout" />, onClick: () => void navigate({ to: "/rollouts/$id", params: { id: r.id } as never }) })),
-    ...(all ?? []).map((f) => ({ id: `flag ${f.key}`, label: f.key, description: f.description?.slice(0, 100), leftSection: <Icon name="flag" />, onClick: () => void navigate({ to: "/flags/$key", params: { key: f.key } as never }) })),
-  ], [all, live, navigate]);
+  const actions = useMemo<SpotlightActionData[]>(() => {
+    const lead = (id: string, label: string, icon: IconName, href: string, description?: string): SpotlightActionData => ({ id, label, description, leftSection: <Icon name={icon} />, onClick: () => { location.hash = href; } });
+    return [
+      ...places.map((p) => lead(p.to, p.name, p.icon, `#${p.to}`, `Key: g ${p.key}`)),
+      lead("new-flag", "Create a flag", "plus", "#/flags/new", "Key: c"), lead("new-rollout", "Start a rollout", "plus", "#/rollouts/new"), lead("new-agent", "Let an agent in", "plus", "#/agents?edit=%2B"),
+      lead("freeze", "Freeze all agents", "stop", "#/agents", "The switch is on the page of agents"), lead("verify", "Verify the audit log", "audit", "#/audit"), lead("freezes", "Plan a freeze", "policy", "#/policy?edit=1"), lead("account", "Your account and password", "person", "#/account"),
+      { id: "colours", label: dark ? "Light colours" : "Dark colours", leftSection: <Icon name={dark ? "sun" : "moon"} />, onClick: () => setColorScheme(dark ? "light" : "dark") },
+      { id: "out", label: "Sign out", leftSection: <Icon name="out" />, onClick: () => void signOut() },
+      ...(live ?? []).map((r) => lead(r.id, `Rollout of ${r.flag}`, "rollout", `#/rollouts/${encodeURIComponent(r.id)}`, `${r.environment}, ${r.state}`)),
+      ...(all ?? []).map((f) => lead(`flag ${f.key}`, f.key, "flag", `#/flags/${encodeURIComponent(f.key)}`, f.description?.slice(0, 100))),
+      ...(sets ?? []).map((s) => lead(`segment ${s.key}`, s.key, "segment", `#/segments?edit=${encodeURIComponent(s.key)}`, s.description?.slice(0, 100) || "a segment")),
+      ...(known ?? []).map((m) => lead(`metric ${m.key}`, m.key, "metric", `#/metrics?edit=${encodeURIComponent(m.key)}`, m.description?.slice(0, 100) || "a metric")),
+      ...(owners ?? []).map((t) => lead(`team ${t.key}`, t.name || t.key, "team", `#/teams/${encodeURIComponent(t.key)}`, `the team ${t.key}`)),
+    ];
+  }, [all, sets, known, owners, live, dark, setColorScheme]);
   return <Spotlight actions={actions} shortcut="mod + K" limit={12} onSpotlightOpen={() => setAsked(true)} nothingFound="Nothing is called that." searchProps={{ placeholder: "Flags, rollouts, pages", "aria-label": "Search" }} />;
 }

@@ -11,9 +11,9 @@ import { chromium } from "playwright-core";
 export const program = process.env.FLYBALL_BINARY ?? new URL("../../bin/flyball", import.meta.url).pathname;
 
 // serve starts a server on a fresh database and a port of its own.
-export async function serve() {
+export async function serve({ args = [], env = {} } = {}) {
   const folder = await mkdtemp(join(tmpdir(), "flyball-page-"));
-  const server = spawn(program, ["serve", "--listen", "127.0.0.1:0", "--data", folder, "--log-level", "info"], { stdio: ["ignore", "ignore", "pipe"] });
+  const server = spawn(program, ["serve", "--listen", "127.0.0.1:0", "--data", folder, "--log-level", "info", ...args], { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, ...env } });
   let url, token, link;
   for await (const line of createInterface({ input: server.stderr })) {
     link = /^set-up link.*?: (\S+)/.exec(line)?.[1] ?? link;
@@ -38,7 +38,7 @@ export async function serve() {
     }
     await rm(folder, { recursive: true, force: true });
   }
-  return { url, token, link, call, stop };
+  return { url, token, link, folder, call, stop };
 }
 
 export function launch() {

@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { createInterface } from "node:readline";
 
+import { govern } from "./company.mjs";
 import { launch, open, program } from "./harness.mjs";
 
 const folder = process.env.IMAGES ?? new URL("../../docs/images/", import.meta.url).pathname;
@@ -19,8 +20,8 @@ async function demo() {
     if (token) break;
   }
   child.stdout.resume();
-  const call = async (method, path, body) => {
-    const response = await fetch(url + path, { method, headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json" }, body: body && JSON.stringify(body) });
+  const call = async (method, path, body, as = token) => {
+    const response = await fetch(url + path, { method, headers: { Authorization: `Bearer ${as}`, "Content-Type": "application/json" }, body: body && JSON.stringify(body) });
     if (!response.ok) throw new Error(`${method} ${path}: ${await response.text()}`);
     return response.json();
   };
@@ -54,7 +55,7 @@ async function furnish({ call }) {
   await put("production", "payments.fraud.strict-mode", {});
   await put("production", "platform.cache.read-through", { default: { variant: "on" } });
   await call("POST", "/api/v1/environments/production/flags/platform.cache.read-through/kill", { reason: "cache hits fell to nothing" });
-  await call("POST", "/api/v1/tokens", { kind: "agent", name: "release bot", actor: "agent:release-bot", onBehalfOf: "user:ann", flags: ["growth.*"], reason });
+  await call("POST", "/api/v1/tokens", { kind: "agent", name: "release bot", actor: "agent:release-bot", onBehalfOf: "user:ann", envelope: { flags: ["growth.*"], environments: ["production"], maxPpm: 50_000, maxMinutesPerExposure: 60, maxConcurrentRollouts: 2, maxRiskTier: "medium", changesPerHour: 20 }, reason });
   await call("POST", "/api/v1/webhooks", { key: "payments-alerts", kind: "generic", url: "https://hooks.example.com/flyball", secret: "a secret of the stage", flags: ["payments.*"], enabled: false, reason });
 }
 
@@ -75,6 +76,7 @@ const browser = await launch();
 await mkdir(folder, { recursive: true });
 try {
   await furnish(place);
+  const { waiting } = await govern(place);
   const rollouts = (await place.call("GET", "/api/v1/rollouts")).rollouts;
   const good = rollouts.find((r) => r.flag === "shop.checkout.retry-payments"), bad = rollouts.find((r) => r.flag === "shop.search.new-ranking");
   const flag = "payments.checkout.new-flow";
@@ -86,7 +88,8 @@ try {
     "flag-try": [`/flags/${flag}?tab=try&context=${encodeURIComponent('{"targetingKey":"user-12","country":"CA"}')}`], "flag-history": [`/flags/${flag}?tab=history`, async (p) => { await p.getByRole("button", { name: /What entry/ }).first().click(); }],
     "flag-definition": [`/flags/${flag}?tab=details`], "flag-kill": [`/flags/${flag}`, async (p) => { await p.getByRole("button", { name: "Kill in production" }).click(); await p.getByRole("button", { name: "Kill now" }).waitFor(); }],
     "new-flag": ["/flags/new"], rollouts: ["/rollouts"], "rollout-live": [`/rollouts/${live?.id ?? good.id}`, async (p) => { await p.waitForTimeout(12_000); }], "rollout-aborted": [`/rollouts/${bad.id}`], "new-rollout": [`/rollouts/new?flag=${flag}&environment=production`, async (p) => { await p.getByRole("button", { name: "Add a guardrail" }).click(); }],
-    approvals: ["/approvals"], audit: ["/audit"], fleet: ["/fleet"], segments: ["/segments"], segment: ["/segments?edit=staff"], metrics: ["/metrics"], metric: ["/metrics?edit=%2B"], tokens: ["/tokens"], webhooks: ["/webhooks"], settings: ["/settings"],
+    approvals: ["/approvals"], approval: [`/approvals/${waiting}`], audit: ["/audit", async (p) => { await p.getByRole("button", { name: "Verify the log" }).click(); await p.getByText("Intact.").waitFor(); }], fleet: ["/fleet"], segments: ["/segments"], segment: ["/segments?edit=staff"], metrics: ["/metrics"], metric: ["/metrics?edit=%2B"], tokens: ["/tokens"], webhooks: ["/webhooks"],
+    people: ["/people"], person: ["/people/ann"], "new-person": ["/people/new"], teams: ["/teams"], team: ["/teams/payments-team"], agents: ["/agents"], "new-agent": ["/agents?edit=%2B"], policy: ["/policy"], "policy-edit": ["/policy?edit=1"], environments: ["/environments"], account: ["/account"],
     palette: ["/", async (p) => { await p.keyboard.press("Control+k"); await p.getByPlaceholder("Flags, rollouts, pages").fill("pay"); }], keys: ["/", async (p) => { await p.keyboard.press("Escape"); await p.waitForTimeout(500); await p.keyboard.press("?"); }],
   };
   const looks = process.env.LOOKS?.split(",");
@@ -109,7 +112,7 @@ try {
   }
   const { page, context } = await open(browser, { url: place.url }, { viewport: { width: 900, height: 640 } });
   await page.goto(place.url);
-  await page.getByLabel("Token").first().waitFor();
+  await page.getByLabel("Password").first().waitFor();
   await page.screenshot({ path: `${folder}/sign-in-light.png` });
   await context.close();
 } finally {

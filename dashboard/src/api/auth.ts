@@ -14,6 +14,7 @@ export interface Session {
   oidc: boolean; // people sign in at the organisation's provider
   passwords: boolean; // and by password, over this connection
   rights?: Grant[][]; // sets of grants, each of which must allow what is done; the server alone decides if it tells none
+  provedAt?: string; // when they last proved who they are
   why?: string; // why the page is closed again
 }
 
@@ -44,7 +45,7 @@ export function authorise(headers: Headers): Headers {
   return headers;
 }
 
-interface Told { signedIn?: boolean; user?: string; rights?: Grant[][] | null; accounts?: boolean; oidc?: boolean; passwords?: boolean }
+interface Told { signedIn?: boolean; user?: string; rights?: (Grant[] | null)[] | null; steppedUp?: string; accounts?: boolean; oidc?: boolean; passwords?: boolean }
 
 // ask finds out whether somebody is signed in already, and how people may come
 // in. A server without accounts answers with nothing.
@@ -53,7 +54,7 @@ export async function ask(): Promise<void> {
   try {
     const response = await fetch(`${base}/auth/session`, { cache: "no-store", headers: authorise(new Headers()) });
     const told: Told = response.ok && response.status !== 204 ? await response.json() : {};
-    const known = { accounts: told.accounts ?? false, oidc: told.oidc ?? false, passwords: told.passwords ?? false, user: told.user, rights: told.rights ?? undefined, why: session.why };
+    const known = { accounts: told.accounts ?? false, oidc: told.oidc ?? false, passwords: told.passwords ?? false, user: told.user, rights: told.rights?.map((set) => set ?? []), provedAt: told.steppedUp, why: session.why };
     const signedIn = token || told.signedIn === true;
     become({ ...known, state: signedIn ? "in" : "out", by: signedIn ? (token ? "token" : "cookie") : undefined });
   } catch {
@@ -88,7 +89,17 @@ export async function setUp(token: string, name: string | undefined, password: s
 }
 
 // stepUp proves once more who is there, for what takes that.
-export const stepUp = (password: string) => post("/auth/stepup", { password });
+export const stepUp = (password: string) => post("/auth/stepup", { password }).then(ask);
+
+// leave goes to the organisation's sign-in, which comes back to the front door;
+// comeBack then goes on where somebody was.
+const left = "flyball.place";
+export const leave = () => sessionStorage.setItem(left, location.hash);
+export function comeBack() {
+  const at = sessionStorage.getItem(left);
+  sessionStorage.removeItem(left);
+  if (at && /^#\/./.test(at) && ["", "#/"].includes(location.hash)) location.hash = at;
+}
 
 // refusal says why somebody may not do a thing, as far as the page knows their
 // rights. The server decides all the same.
@@ -99,11 +110,24 @@ export function refusal(of: Session, need: Grant): string | undefined {
   return `This takes the role ${need.role}${where && ` ${where}`}, which you do not have. An administrator can give it to you.`;
 }
 
-export const useRefusal = (need: Grant) => refusal(useSession(), need);
+// useRefusal is refusal of whoever is here. With anywhere, a role in some place
+// or for some team is enough: which ones it takes, the server finds out.
+export function useRefusal(need: Grant, anywhere = false): string | undefined {
+  const session = useSession();
+  const why = refusal(session, need);
+  const some = (g: Grant) => (g.role === "admin" || g.role === need.role) && (!need.team || !g.team || g.team === need.team);
+  return anywhere && session.rights?.every((set) => set.some(some)) ? undefined : why;
+}
 
-export async function signOut(why?: string) {
+// useRunsIt says why somebody may not run the installation, if they may not.
+export function useRunsIt(): string | undefined {
+  return refusal(useSession(), { role: "admin" }) && "Those who run the installation do this, and you are none of them. An administrator of everything can.";
+}
+
+// signOut leaves; with a reason it is for the most part the server that ended it.
+export async function signOut(why?: string, end = !why) {
   const was = session;
   sessionStorage.removeItem(place);
   become({ state: "out", accounts: was.accounts, oidc: was.oidc, passwords: was.passwords, why });
-  if (was.by === "cookie" && !why) await post("/auth/logout", {}).catch(() => undefined);
+  if (was.by === "cookie" && end) await post("/auth/logout", {}).catch(() => undefined);
 }

@@ -90,7 +90,7 @@ function heard(client: QueryClient, h: Happening) {
 }
 
 const byAction: Record<string, string[]> = {
-  segment: ["segments"], metric: ["metrics"], team: ["teams"], token: ["tokens"], webhook: ["webhooks", "deliveries"],
+  segment: ["segments"], metric: ["metrics"], team: ["teams"], token: ["tokens", "agents"], agents: ["agents"], webhook: ["webhooks", "deliveries"],
   environment: ["environments", "flags", "flag", "fleet"], fleet: ["fleet"], policy: ["policy"], change: ["changes"], user: ["users"],
 };
 
@@ -100,7 +100,7 @@ export function touched(all: Happening[]): { keys: Set<string>; flags: Set<strin
     const noun = h.action.split(".")[0];
     for (const key of byAction[noun] ?? []) keys.add(key);
     if (noun === "flag" || noun === "rule" || noun === "rollout") flags.add(h.subject);
-    if (noun === "rollout" || h.rollout) keys.add("rollouts").add("rollout");
+    if (noun === "rollout" || h.rollout) keys.add("rollouts").add("rollout").add("agents").add("worklist");
     if (noun === "apply" || noun === "files") keys.add("flags").add("flag").add("segments").add("metrics").add("teams");
     if (h.version) keys.add("environments").add("fleet");
   }

@@ -3,7 +3,7 @@
 import { queryOptions } from "@tanstack/react-query";
 
 import { authorise, base } from "./auth";
-import { problemOf, type Edit } from "./client";
+import { problemOf, type Edit, type Schemas } from "./client";
 import { parse } from "./json";
 
 export interface Estimate { value: number; low: number; high: number }
@@ -32,10 +32,13 @@ export interface Plan {
   previews?: Preview[];
   needs: { number: number; from?: { role?: string; team?: string; environment?: string }[] };
   refused?: string;
+  versions?: Record<string, number>;
+  beyond?: Schemas["Beyond"];
 }
 export interface ChangeRequest {
   id: string;
   operation: string;
+  flag?: string;
   plan: Plan;
   proposer: { id: string; onBehalfOf?: string };
   reason: string;
@@ -48,6 +51,8 @@ export interface ChangeRequest {
   appliedBy?: string;
   appliedAt?: string;
 }
+
+export type Policy = Schemas["Policy"];
 
 export interface Doors { plans: boolean; changes: boolean; policy: boolean }
 
@@ -84,21 +89,20 @@ export const doors = queryOptions({
   },
 });
 
-export const changes = (open: boolean) => queryOptions({
-  queryKey: ["changes"],
+export const changes = (open: boolean, all = false) => queryOptions({
+  queryKey: ["changes", all ? "all" : "open"],
   enabled: open, refetchInterval: 20_000,
-  queryFn: async () => ((await ask("/api/v1/changes")) as { changes: ChangeRequest[] | null }).changes ?? [],
+  queryFn: async () => ((await ask(all ? "/api/v1/changes?all=true&limit=200" : "/api/v1/changes")) as { changes: ChangeRequest[] | null }).changes ?? [],
 });
 
 export const changeRequest = (id: string) => queryOptions({
-  queryKey: ["changes", id], refetchInterval: 5000,
+  queryKey: ["changes", "one", id], refetchInterval: 5000,
   queryFn: async () => (await ask(`/api/v1/changes/${encodeURIComponent(id)}`)) as ChangeRequest,
 });
 
-export const policy = (open: boolean) => queryOptions({
-  queryKey: ["policy"],
-  enabled: open,
-  queryFn: async () => (await ask("/api/v1/policy")) as Record<string, unknown>,
+export const policy = (open = true) => queryOptions({
+  queryKey: ["policy"], staleTime: 60_000, enabled: open,
+  queryFn: async () => (await ask("/api/v1/policy")) as Policy,
 });
 
 // asPlan tells a plan from the answer of a server that made the change.

@@ -33,7 +33,7 @@ export const rollout = (id: string) => queryOptions({
   queryFn: () => read(get("/api/v1/rollouts/{id}", { params: { path: { id } } })),
 });
 
-export interface AuditFilter { environment?: string; subject?: string; actor?: string }
+export interface AuditFilter { environment?: string; subject?: string; actor?: string; from?: string; to?: string }
 
 export const audit = (narrow: AuditFilter, limit = 50) => queryOptions({
   queryKey: ["audit", narrow, limit],
@@ -90,4 +90,19 @@ export const deliveries = (webhook: string) => queryOptions({
 export const unknownFlags = queryOptions({
   queryKey: ["unknown-flags"], staleTime: minute,
   queryFn: async () => (await read(get("/api/v1/unknown-flags"))).unknown ?? [],
+});
+
+export const users = (may: boolean) => queryOptions({
+  queryKey: ["users"], staleTime: minute, enabled: may,
+  queryFn: async () => (await read(get("/api/v1/users"))).users ?? [],
+});
+
+export const agents = queryOptions({
+  queryKey: ["agents"], refetchInterval: 10_000,
+  queryFn: () => read(get("/api/v1/agents")),
+});
+
+export const worklist = queryOptions({
+  queryKey: ["worklist"], staleTime: minute,
+  queryFn: async () => (await read(get("/api/v1/worklist"))).work ?? [],
 });

@@ -1,27 +1,87 @@
 // One look in the morning: what moves, what broke, what waits, what expires.
-import { Button } from "@mantine/core";
+import { Alert, Button } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 
-import { changes, doors } from "../api/governance";
-import { audit, environments, flags, fleet, rollouts, unknownFlags } from "../api/queries";
+import { useRefusal, useSession } from "../api/auth";
+import { changes, policy } from "../api/governance";
+import { agents, audit, environments, flags, fleet, isLive, rollouts, unknownFlags, worklist } from "../api/queries";
 import { Card, Empty, Meter, Moment, Page, Ready, Tag, useNow } from "../parts/basics";
 import { EntryLine } from "../parts/entries";
+import { Lead } from "../parts/form";
 import { Icon } from "../parts/icons";
 import { RolloutLine } from "../parts/rollout-line";
 import { to } from "../routes";
 import { plural } from "../words/numbers";
+import { freezeState } from "../words/policy";
+import { titleOf, turnOf } from "../words/request";
+import type { Tone } from "../words/serving";
 
 const day = 86_400_000;
 
 export function Home() {
+  const all = useQuery(flags()).data;
+  const refused = useRefusal({ role: "editor" }, true);
   return (
-    <Page title="Home" actions={<Button component="a" href="#/flags/new" leftSection={<Icon name="plus" size={14} />}>Create a flag</Button>}>
-      <div className="grid">
-        <Moving /><Waiting /><Killed /><Converging /><Expiring /><Unknown />
+    <Page title="Home" actions={<Lead href="#/flags/new" because={refused} leftSection={<Icon name="plus" size={14} />}>Create a flag</Lead>}>
+      <div className="stack">
+        <Stops />
+        {all?.length === 0 ? <Begin /> : <Glance />}
+        <div className="grid">
+          <Waiting /><Moving /><Killed /><Converging /><Expiring /><Work /><Unknown />
+        </div>
+        <Recent />
       </div>
-      <div style={{ marginTop: 14 }}><Recent /></div>
     </Page>
   );
+}
+
+// Stops are what holds everybody up.
+function Stops() {
+  const frozen = useQuery(agents).data?.frozen, freezes = useQuery(policy()).data?.freezes ?? [];
+  const now = useNow();
+  const here = freezes.filter((f) => freezeState(f, now) === "now");
+  return (
+    <>
+      {frozen && <Alert color="red" variant="light" title="All agents are read-only">{frozen.by}, <Moment at={frozen.at} />: {frozen.reason}. <a href="#/agents">Agents</a></Alert>}
+      {here.map((f) => <Alert key={f.from + f.reason} color="orange" variant="light" title={`Nothing is raised in ${f.environments?.length ? f.environments.join(", ") : "protected environments"}`}>A freeze until <Moment at={f.to} full />: {f.reason}. What takes things back still passes. <a href="#/policy">Policy</a></Alert>)}
+    </>
+  );
+}
+
+// Glance is the morning in six numbers; each leads to what it counts.
+function Glance() {
+  const session = useSession(), now = useNow();
+  const asked = useQuery(changes(true)).data, moving = useQuery(rollouts()).data, seen = useQuery(fleet()).data, all = useQuery(flags()).data;
+  const turns = (asked ?? []).map((c) => turnOf(c, session));
+  const lately = (moving ?? []).filter((r) => r.endedAt && now - Date.parse(r.endedAt) < day);
+  const behind = (seen ?? []).reduce((n, f) => n + f.instances - f.converged, 0);
+  const killed = (all ?? []).reduce((n, f) => n + Object.values(f.environments ?? {}).filter((c) => c.killed).length, 0);
+  const due = (all ?? []).filter((f) => f.expiresAt && Date.parse(f.expiresAt) - now < 14 * day).length;
+  return (
+    <ul className="glance" aria-label="At a glance">
+      <Count n={asked && turns.filter((t) => t === "yours" || t === "review").length} name="wait for you" href="#/approvals" tone="warn" />
+      <Count n={moving?.filter((r) => isLive(r.state)).length} name="rollouts live" href="#/rollouts" tone="good" />
+      <Count n={moving && lately.filter((r) => r.state === "aborted").length} name="taken back today" href="#/rollouts" tone="bad" />
+      <Count n={seen && behind} name="instances behind" href="#/fleet" tone="warn" />
+      <Count n={all && killed} name="flags killed" href="#/flags?state=killed" tone="bad" />
+      <Count n={all && due} name="expire in two weeks" href="#/flags?state=expiring" tone="warn" />
+    </ul>
+  );
+}
+
+function Count({ n, name, href, tone }: { n: number | undefined; name: string; href: string; tone: Tone }) {
+  return <li><a href={href} className={n ? tone : "none"}><b>{n ?? "–"}</b><span>{name}</span></a></li>;
+}
+
+const steps: [string, string, string, string][] = [
+  ["Create a flag", "It serves its safe variant everywhere until you say otherwise.", "#/flags/new", "Create the first"],
+  ["Let a program in", "An sdk token opens one environment to a program that uses OpenFeature.", "#/tokens?edit=%2B", "Make a token"],
+  ["Name what tells good from bad", "A metric, such as errors, by which a rollout is judged.", "#/metrics?edit=%2B", "Create a metric"],
+  ["Let it climb", "A rollout shows a variant to a few, then to more, and takes itself back if a guardrail breaks.", "#/rollouts/new", "Start a rollout"],
+];
+
+function Begin() {
+  return <Card title="The way in"><ol className="steps">{steps.map(([what, about, href, verb]) => <li key={what}><b>{what}</b><span className="small soft">{about}</span><Button component="a" href={href} variant="default" size="compact-sm">{verb}</Button></li>)}</ol></Card>;
 }
 
 function Moving() {
@@ -39,15 +99,19 @@ function Moving() {
 }
 
 function Waiting() {
-  const known = useQuery(doors).data;
-  const list = useQuery(changes(known?.changes ?? false));
-  if (!known?.changes) return null;
+  const session = useSession();
+  const list = useQuery(changes(true));
   return (
-    <Card title="Waits for approval" actions={<a href="#/approvals" className="small">all</a>}>
+    <Card title="Waits for you" actions={<a href="#/approvals" className="small">all approvals</a>}>
       <Ready of={list}>{(all) => {
-        const open = all.filter((c) => c.state === "open" || c.state === "review");
-        if (open.length === 0) return <p className="soft small">Nothing waits.</p>;
-        return <ul className="rows">{open.slice(0, 6).map((c) => <li key={c.id}><a href={to.approval(c.id)}>{c.plan.action} {c.plan.subject}</a> <Tag tone={c.plan.risk === "high" ? "bad" : "warn"}>{c.plan.risk} risk</Tag><div className="small soft">{c.proposer.id}: {c.reason}</div></li>)}</ul>;
+        const mine = all.filter((c) => ["yours", "review"].includes(turnOf(c, session))), rest = all.filter((c) => ["others", "ready"].includes(turnOf(c, session))).length;
+        return (
+          <>
+            {mine.length === 0 && <p className="soft small">Nothing waits for your approval.</p>}
+            <ul className="rows">{mine.slice(0, 6).map((c) => <li key={c.id}><div className="line"><a href={to.approval(c.id)}>{titleOf(c)}</a><Tag tone={c.plan.risk === "high" ? "bad" : c.plan.risk === "medium" ? "warn" : "good"}>{c.plan.risk} risk</Tag>{c.state === "review" && <Tag tone="bad">review it</Tag>}</div><div className="small soft">{c.proposer.id}: {c.reason}</div></li>)}</ul>
+            {rest > 0 && <p className="soft small" style={{ marginBottom: 0 }}>{plural(rest, "request")} more {rest === 1 ? "waits" : "wait"} for others.</p>}
+          </>
+        );
       }}</Ready>
     </Card>
   );
@@ -97,6 +161,19 @@ function Expiring() {
           <li key={f.key} className="line"><a href={to.flag(f.key)} className="mono">{f.key}</a><span className="small soft">{f.owner}</span><span className="push"><Tag tone={Date.parse(f.expiresAt!) < now ? "bad" : "warn"}><Moment at={f.expiresAt} /></Tag></span></li>
         ))}</ul>;
       }}</Ready>
+    </Card>
+  );
+}
+
+const because: Record<string, [string, Tone]> = { completed: ["done: delete the other path", "good"], aborted: ["taken back: mend it", "bad"], expired: ["over its date", "warn"] };
+
+// Work are flags that are done with, or failed.
+function Work() {
+  const all = useQuery(worklist);
+  if (!all.data?.length) return null;
+  return (
+    <Card title="To clean up" actions={<span className="small soft">{all.data.length > 6 && `6 of ${all.data.length}`}</span>}>
+      <ul className="rows">{all.data.slice(0, 6).map((w) => <li key={w.flag + w.why + (w.environment ?? "")} className="line"><a href={to.flag(w.flag)} className="mono">{w.flag}</a><span className="small soft">{w.owner}</span><span className="push"><Tag tone={because[w.why][1]}>{because[w.why][0]}</Tag></span></li>)}</ul>
     </Card>
   );
 }

@@ -1,18 +1,21 @@
 // Metrics: by what rollouts are judged, and what they are worth in those that
 // are live.
-import { Button, Modal, NativeSelect, NumberInput, Textarea, TextInput } from "@mantine/core";
+import { NativeSelect, NumberInput, Textarea, TextInput } from "@mantine/core";
+import { useRefusal } from "../api/auth";
 import { useQueries, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 
-import type { Schemas } from "../api/client";
+import type { MetricEvidence, Schemas } from "../api/client";
 import { metrics, rollout, rollouts } from "../api/queries";
-import { Card, Empty, Page, Ready, Tag } from "../parts/basics";
+import { Card, Empty, Meter, Page, Ready, Tag } from "../parts/basics";
 import { useChange } from "../parts/change";
 import { keyPattern } from "../parts/definition";
+import { FormPage, Lead, onTop, useRead } from "../parts/form";
 import { Icon } from "../parts/icons";
 import { to, useAddress } from "../routes";
 import { fieldDifference } from "../words/difference";
-import { milliseconds, number } from "../words/numbers";
+import { milliseconds, number, progress } from "../words/numbers";
+import type { Tone } from "../words/serving";
 
 type Metric = Schemas["MetricView"];
 
@@ -22,27 +25,43 @@ const types: Record<Metric["type"], string> = {
 
 export function Metrics() {
   const all = useQuery(metrics);
-  const [search, setSearch] = useAddress();
+  const [search] = useAddress();
   const edited = all.data?.find((m) => m.key === search.edit);
-  const close = () => setSearch({ edit: undefined });
+  const refused = useRefusal({ role: "editor" }, true);
   const live = useLive();
+  if (search.edit === "+" || edited) return <Form key={search.edit} of={edited} refused={refused} live={edited && live.get(edited.key)} />;
   return (
-    <Page title="Metrics" actions={<Button leftSection={<Icon name="plus" size={14} />} onClick={() => setSearch({ edit: "+" })}>Create a metric</Button>}>
+    <Page title="Metrics" about="By what rollouts are judged." actions={<Lead href="#/metrics?edit=%2B" because={refused} leftSection={<Icon name="plus" size={14} />}>Create a metric</Lead>}>
       <Card>
-        <Ready of={all}>{(list) => list.length === 0 ? <Empty title="No metrics yet" action={<Button onClick={() => setSearch({ edit: "+" })}>Create the first</Button>}>Programs send observations, such as an error or a latency; a metric makes a number of them that a rollout can be judged by.</Empty> : (
-          <div className="scroll" tabIndex={0} role="region" aria-label="Metrics"><table className="plain"><thead><tr><th>Metric</th><th>Type</th><th>Better</th><th>Counts</th><th>Now, in live rollouts</th></tr></thead>
+        <Ready of={all}>{(list) => list.length === 0 ? <Empty title="No metrics yet" action={<Lead href="#/metrics?edit=%2B" because={refused}>Create the first</Lead>}>Programs send observations, such as an error or a latency; a metric makes a number of them that a rollout can be judged by.</Empty> : (
+          <div className="scroll" tabIndex={0} role="region" aria-label="Metrics"><table className="plain cards"><thead><tr><th>Metric</th><th>Type</th><th>Better</th><th>Counts</th><th>Now, in live rollouts</th></tr></thead>
             <tbody>{list.map((m) => (
-              <tr key={m.key}><td><a href={`#/metrics?edit=${m.key}`} className="mono">{m.key}</a><div className="small soft">{m.description}</div></td><td><Tag>{m.type}{m.quantile ? ` ${m.quantile}` : ""}</Tag></td><td>{m.better}{m.unit && <span className="soft"> · {m.unit}</span>}</td><td className="small">{m.type === "stream" ? "the service as a whole" : `each ${m.analysis ?? "unit"}${m.analysis === "request" ? "" : `, within ${m.window ?? "30m"}`}`}</td>
-                <td>{(live.get(m.key) ?? []).map((v) => <div key={v.id} className="small"><a href={to.rollout(v.id)}>{v.flag}</a>: {number(v.treatment)} against {number(v.control)}</div>)}{!live.has(m.key) && <span className="soft small">–</span>}</td></tr>
+              <tr key={m.key}><td><a href={`#/metrics?edit=${encodeURIComponent(m.key)}`} className="mono">{m.key}</a><div className="small soft">{m.description}</div></td><td><Tag>{m.type}{m.quantile ? ` ${m.quantile}` : ""}</Tag></td><td data-label="better">{m.better}{m.unit && <span className="soft"> · {m.unit}</span>}</td><td className="small" data-label="counts">{m.type === "stream" ? "the service as a whole" : `each ${m.analysis ?? "unit"}${m.analysis === "request" ? "" : `, within ${m.window ?? "30m"}`}`}</td>
+                <td>{(live.get(m.key) ?? []).map((v) => <Judging key={v.id} live={v} metric={m} />)}{!live.has(m.key) && <span className="soft small">judges nothing now</span>}</td></tr>
             ))}</tbody></table></div>
         )}</Ready>
       </Card>
-      <Modal opened={search.edit === "+" || Boolean(edited)} onClose={close} size="lg" title={edited ? edited.key : "Create a metric"} closeButtonProps={{ "aria-label": "Close" }}><Form key={search.edit} of={edited} close={close} /></Modal>
     </Page>
   );
 }
 
-interface Live { id: string; flag: string; control: number | null; treatment: number | null }
+interface Live { id: string; flag: string; of: MetricEvidence }
+
+// Judging is what a metric is worth in a rollout now: by arm, how they compare,
+// and how near the evidence is to a verdict.
+function Judging({ live, metric }: { live: Live; metric: Metric }) {
+  const m = live.of, said = (n: number | null | undefined) => (metric.type === "rate" && typeof n === "number" ? `${Number((100 * n).toPrecision(3))} %` : number(n));
+  const near = Math.max(progress(m.e, m.threshold), 0);
+  return (
+    <div className="small judging">
+      <div className="line"><a href={to.rollout(live.id)} className="mono">{live.flag}</a><Tag tone={verdicts[m.verdict] ?? "soft"}>{m.verdict}</Tag></div>
+      {m.stream ? <div>{said(m.stream.value)}{metric.unit && ` ${metric.unit}`}</div> : <div>{said(m.treatment)} against {said(m.control)}{metric.unit && ` ${metric.unit}`}</div>}
+      {!m.stream && <Meter part={near} tone={near >= 1 ? "bad" : near > 0.5 ? "warn" : "accent"} label={`Evidence of harm in ${live.flag}`} />}
+    </div>
+  );
+}
+
+const verdicts: Record<string, Tone> = { healthy: "good", breached: "bad", unsure: "warn" };
 
 function useLive(): Map<string, Live[]> {
   const list = useQuery(rollouts({ live: true })).data ?? [];
@@ -50,16 +69,15 @@ function useLive(): Map<string, Live[]> {
   const byMetric = new Map<string, Live[]>();
   for (const { data: r } of found) {
     for (const m of [...(r?.evidence?.guardrails ?? []), ...(r?.evidence?.success ?? [])]) {
-      const at = { id: r!.id, flag: r!.flag, control: m.control, treatment: m.stream ? m.stream.value : m.treatment };
-      byMetric.set(m.metric, [...(byMetric.get(m.metric) ?? []), at]);
+      byMetric.set(m.metric, [...(byMetric.get(m.metric) ?? []), { id: r!.id, flag: r!.flag, of: m }]);
     }
   }
   return byMetric;
 }
 
-function Form({ of, close }: { of?: Metric; close: () => void }) {
-  const start: Metric = of ?? { key: "", type: "rate", better: "lower", version: 0 };
-  const [m, setM] = useState<Metric>(start);
+function Form({ of: now, refused, live }: { of?: Metric; refused?: string; live?: Live[] }) {
+  const [m, setM] = useState<Metric>(now ?? { key: "", type: "rate", better: "lower", version: 0 });
+  const [of, readAgain] = useRead(now, (was, is) => setM({ ...is!, ...onTop(m, was, is) }));
   const begin = useChange();
   const set = (part: Partial<Metric>) => setM({ ...m, ...part });
   const stream = m.type === "stream";
@@ -68,19 +86,25 @@ function Form({ of, close }: { of?: Metric; close: () => void }) {
   const { version: _v, ...rest } = m;
   const body = Object.fromEntries(Object.entries(rest).filter(([, v]) => v !== undefined && v !== ""));
   const save = () => {
-    close();
     begin({
-      title: of ? `Change metric ${m.key}` : `Create metric ${m.key}`, verb: of ? "Apply" : "Create", difference: fieldDifference(of ? start : {}, of ? m : body),
+      done: () => { location.hash = "#/metrics"; }, stale: readAgain,
+      title: of ? `Change metric ${m.key}` : `Create metric ${m.key}`, verb: of ? "Apply" : "Create", difference: fieldDifference(of ?? {}, of ? m : body),
       change: of ? { method: "PUT", path: `/api/v1/metrics/${m.key}`, body: { ...body, ifVersion: of.version } } : { method: "POST", path: "/api/v1/metrics", body },
     });
   };
   const retype = (type: Metric["type"]) => setM({ key: m.key, description: m.description, better: m.better, unit: m.unit, version: m.version, type, ...(type === "quantile" && { quantile: 0.99 }), ...(type === "stream" && { of: { prometheus: { query: "", threshold: { value: 0, for: "1m" } } } }) });
   return (
-    <div style={{ display: "grid", gap: 12 }}>
-      <TextInput label="Key" description="Programs send observations of this name" placeholder="checkout.errors" required readOnly={Boolean(of)} className="mono" value={m.key} onChange={(e) => set({ key: e.currentTarget.value })} data-autofocus />
+    <FormPage title={of ? `Change ${of.key}` : "Create a metric"} about={of && <Tag>v{of.version}</Tag>} back="#/metrics" backTo="metrics" verb={of ? "Review and apply" : "Create…"} why={why} refused={refused} submit={save} aside={<>
+      {of && <><h2>Now</h2>{live?.length ? live.map((v) => <Judging key={v.id} live={v} metric={of} />) : <p>It judges nothing now.</p>}</>}
+      <h2>{m.type}</h2><p>{types[m.type][0].toUpperCase() + types[m.type].slice(1)}.</p>
+      <h2>What a program sends</h2>
+      {stream ? <p>Nothing: the server asks Prometheus, for the service as a whole.</p> : <pre className="json" tabIndex={0}>{`client.Track(ctx, "${m.type === "ratio" ? m.numerator || "numerator" : m.key || "checkout.errors"}", user, ${m.type === "rate" ? "0 or 1" : "value"})`}</pre>}
+      <p>A metric that judges a live rollout stays as it is until that ends.</p>
+    </>}>
+      <TextInput label="Key" description="Programs send observations of this name" placeholder="checkout.errors" required readOnly={Boolean(of)} className="mono" value={m.key} onChange={(e) => set({ key: e.currentTarget.value })} autoFocus={!of} />
       <TextInput label="Description" value={m.description ?? ""} onChange={(e) => set({ description: e.currentTarget.value || undefined })} />
       <div className="line foot">
-        <NativeSelect label="Type" description={types[m.type]} value={m.type} onChange={(e) => retype(e.currentTarget.value as Metric["type"])} data={Object.keys(types)} />
+        <NativeSelect label="Type" value={m.type} onChange={(e) => retype(e.currentTarget.value as Metric["type"])} data={Object.keys(types)} />
         <NativeSelect label="Better is" value={m.better} onChange={(e) => set({ better: e.currentTarget.value as Metric["better"] })} data={["lower", "higher"]} />
         <TextInput label="Unit" placeholder="ms" w={90} value={m.unit ?? ""} onChange={(e) => set({ unit: e.currentTarget.value || undefined })} />
       </div>
@@ -92,8 +116,7 @@ function Form({ of, close }: { of?: Metric; close: () => void }) {
         {m.type !== "rate" && <NumberInput label="Cap" description="larger values count as this" w={150} min={0} value={m.cap ?? ""} onChange={(v) => set({ cap: Number(v) || undefined })} />}
       </div>}
       {stream && <Prometheus of={prometheus ?? { query: "" }} onChange={(p) => set({ of: { prometheus: p } })} />}
-      <div className="line"><Button disabled={Boolean(why)} onClick={save}>{of ? "Review and apply" : "Create…"}</Button>{why && <span className="small soft">{why}</span>}</div>
-    </div>
+    </FormPage>
   );
 }
 

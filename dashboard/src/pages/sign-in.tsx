@@ -3,7 +3,7 @@
 import { Alert, Button, PasswordInput, Stack, Text, TextInput } from "@mantine/core";
 import { type FormEvent, type ReactNode, useEffect, useState } from "react";
 
-import { base, setUp, signIn, signInByToken, signOut, useSession } from "../api/auth";
+import { base, leave, setUp, signIn, signInByToken, signOut, useSession } from "../api/auth";
 import { authorised } from "../api/try";
 
 export function SignIn() {
@@ -14,7 +14,7 @@ export function SignIn() {
   useEffect(() => { document.title = "Sign in · Flyball"; }, []);
   return (
     <main className="sign-in">
-      <div className="line" style={{ marginBottom: 18 }}><img src="./icon.svg" width={36} height={36} alt="" /><h1 style={{ margin: 0, fontSize: 22 }}>Flyball</h1></div>
+      <div className="line" style={{ marginBottom: 18 }}><img src="./icon.svg" width={36} height={36} alt="" /><div><h1 style={{ margin: 0, fontSize: 22, lineHeight: 1.2 }}>Flyball</h1><div className="soft small">Release in seconds, and take it back by itself.</div></div></div>
       <div className="card">
         {session.why && <Alert color="orange" variant="light" mb="sm" role="alert">{session.why}</Alert>}
         {link ? <SetUp token={decodeURIComponent(link)} first={!session.accounts} /> : people && !byToken ? <Password oidc={session.oidc} passwords={session.passwords} /> : <Token />}
@@ -52,7 +52,7 @@ function Token() {
       signInByToken(token.trim());
     }}>
       <PasswordInput label="Token" description="An api token, which begins with fb_api_. It is kept in this tab only." placeholder="fb_api_…" size="sm" required autoFocus autoComplete="off" value={token} onChange={(e) => setToken(e.currentTarget.value)} />
-      <Text size="xs" c="dimmed">The first start of the server prints one on its standard error. Later ones are made with <span className="mono">flyball token create</span>.</Text>
+      <Text size="xs" c="dimmed">The first start of the server prints one on its standard error, and beside it a link that makes the first account. Later ones are made with <span className="mono">flyball token create</span>.</Text>
     </Form>
   );
 }
@@ -61,11 +61,12 @@ function Password({ oidc, passwords }: { oidc: boolean; passwords: boolean }) {
   const [user, setUser] = useState(""), [password, setPassword] = useState("");
   return (
     <>
-      {oidc && <Button component="a" href={`${base}/auth/oidc/login`} size="sm" fullWidth mb="sm">Sign in with your organisation</Button>}
-      {!passwords && <Text size="xs" c="dimmed">Passwords are taken by https or on the server's own machine only, and this is neither.</Text>}
+      {oidc && passwords && <Button component="a" href={`${base}/auth/oidc/login`} onClick={leave} size="sm" fullWidth mb="sm">Sign in with your organisation</Button>}
+      {!passwords && <Text size="xs" c="dimmed">People sign in by https or on the server's own machine only, and this is neither: what they type could be read on the way. Put the server behind TLS, start it with --public-url https://…, and come back by that address.</Text>}
       {passwords && <Form label="Sign in" submit={() => signIn(user.trim(), password)}>
         <TextInput label="Name" size="sm" required autoFocus={!oidc} autoComplete="username" value={user} onChange={(e) => setUser(e.currentTarget.value)} />
         <PasswordInput label="Password" size="sm" required autoComplete="current-password" value={password} onChange={(e) => setPassword(e.currentTarget.value)} />
+        <Text size="xs" c="dimmed">Lost it? An administrator makes you a link by which you choose another.</Text>
       </Form>}
     </>
   );

@@ -129,7 +129,7 @@ function StepUp({ why, proved }: { why: string; proved: () => void }) {
   return (
     <Alert color="orange" variant="light" title="Is it you?" role="alert">
       <p>{why}</p>
-      <Group align="flex-end"><PasswordInput label="Password" w={240} autoComplete="current-password" value={password} error={wrong} onChange={(e) => setPassword(e.currentTarget.value)} onKeyDown={(e) => { if (e.key === "Enter") { e.preventDefault(); prove(); } }} /><Button disabled={!password} onClick={prove}>Prove it</Button>{oidc && <Button component="a" variant="default" href={`${base}/auth/oidc/login?stepUp=true`}>With your organisation</Button>}</Group>
+      <Group align="flex-end"><PasswordInput label="Password" w={240} autoComplete="current-password" value={password} error={wrong} onChange={(e) => setPassword(e.currentTarget.value)} onKeyDown={(e) => { if (e.key === "Enter") { e.preventDefault(); prove(); } }} /><Button disabled={!password} onClick={prove}>Prove it</Button>{oidc && <Button component="a" variant="default" href={`${base}/auth/oidc/login?stepUp=true`} target="_blank" rel="noopener">With your organisation, in another tab</Button>}</Group>
     </Alert>
   );
 }

@@ -31,6 +31,8 @@ export function planLines(plan: Plan): string[] {
   return lines.length > 0 ? lines : plan.difference ?? [];
 }
 
+export { PreviewView };
+
 export function needs(plan: Plan): string {
   const { number, from } = plan.needs ?? { number: 0 };
   if (number === 0) return "Nobody has to approve it.";

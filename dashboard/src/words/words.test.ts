@@ -76,7 +76,7 @@ describe("the API", () => {
   });
   test("a change makes what it touches be read again", () => {
     const { keys, flags } = touched([{ seq: 1, at: "", actor: "user:a", action: "rollout.abort", subject: "shop.fast", environment: "production", version: 3, rollout: "ab" }]);
-    expect([...keys].sort()).toEqual(["audit", "changes", "environments", "fleet", "rollout", "rollouts"]);
+    expect([...keys].sort()).toEqual(["agents", "audit", "changes", "environments", "fleet", "rollout", "rollouts", "worklist"]);
     expect([...flags]).toEqual(["shop.fast"]);
   });
   test("a dry run is asked for only where the document has it", () => {

@@ -123,7 +123,6 @@ func percent(share float64) string { return fmt.Sprintf("%.3g %%", 100*share) }
 // stateful. A flag counts as what it was, and as what it is to be: nobody lowers
 // its tier and raises it at once, or raises it by one of a lower tier before it.
 func (e *edit) severity(v flyball.Preview) (tier flyball.RiskTier, stateful bool) {
-	tiers := []flyball.RiskTier{flyball.TierLow, flyball.TierMedium, flyball.TierHigh}
 	seen := false
 	tier = flyball.TierLow
 	consider := func(f flyball.Flag) {

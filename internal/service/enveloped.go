@@ -293,7 +293,6 @@ func (e *edit) tier(envelope flyball.Envelope, edit flyball.Edit) (*flyball.Beyo
 	if err != nil {
 		return nil, err
 	}
-	tiers := []flyball.RiskTier{flyball.TierLow, flyball.TierMedium, flyball.TierHigh}
 	if slices.Index(tiers, f.RiskTier) > slices.Index(tiers, envelope.MaxRiskTier) {
 		return beyond("maxRiskTier", f.RiskTier, envelope.MaxRiskTier, "%s is of the tier %s", f.Key, f.RiskTier), nil
 	}

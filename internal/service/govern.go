@@ -33,6 +33,9 @@ func (e *edit) plan() (*flyball.Plan, error) {
 	if err := e.assess(p); err != nil {
 		return nil, err
 	}
+	if err := e.weighEasing(p); err != nil {
+		return nil, err
+	}
 	protected, err := e.protected()
 	if err != nil {
 		return nil, err
@@ -78,11 +81,14 @@ func (e *edit) approvers(protected []string) ([]flyball.Grant, error) {
 	}
 	var all []flyball.Grant
 	for _, c := range concerns {
-		if c.environment == anywhere {
-			c.environment = ""
-		}
 		if c.team == anyone {
 			c.team = ""
+		}
+		if c.environment == anywhere {
+			for _, env := range protected {
+				all = append(all, flyball.Grant{Role: flyball.RoleApprover, Environment: env, Team: c.team})
+			}
+			c.environment = ""
 		}
 		if len(protected) == 0 || slices.Contains(protected, c.environment) {
 			all = append(all, flyball.Grant{Role: flyball.RoleApprover, Environment: c.environment, Team: c.team})
@@ -94,18 +100,23 @@ func (e *edit) approvers(protected []string) ([]flyball.Grant, error) {
 	return all, nil
 }
 
-// protected lists the protected environments whose rulesets the change alters.
+// protected lists the protected environments whose rulesets the change alters, or
+// in which later changes count less.
 func (e *edit) protected() ([]string, error) {
-	var names []string
+	names, err := e.easedIn()
+	if err != nil {
+		return nil, err
+	}
 	for _, name := range e.altered() {
 		env, err := e.tx.Environment(name)
 		if err != nil {
 			return nil, err
 		}
-		if env.Protected {
+		if env.Protected && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
+	slices.Sort(names)
 	return names, nil
 }
 

@@ -177,6 +177,22 @@ func TestTheRiskOfAChangeAndWhatItNeeds(t *testing.T) {
 		{name: "a description is nobody's business", change: func(h *shop) func(context.Context) error {
 			return h.update(fastOf, func(f *flyball.Flag) { f.Description = "x" })
 		}, risk: "none"},
+		{name: "a lower tier, which makes later changes count less", change: func(h *shop) func(context.Context) error {
+			return h.update(fastOf, func(f *flyball.Flag) { f.RiskTier = flyball.TierLow })
+		}, risk: "medium", needs: 1, why: "later changes of " + fastOf + " count less in production"},
+		{name: "a lower tier of what nobody evaluates", change: func(h *shop) func(context.Context) error {
+			return h.update(idle, func(f *flyball.Flag) { f.RiskTier = flyball.TierLow })
+		}, risk: "none"},
+		{name: "a higher tier", change: func(h *shop) func(context.Context) error {
+			return h.update(fastOf, func(f *flyball.Flag) { f.RiskTier = flyball.TierHigh })
+		}, risk: "none"},
+		{name: "to be stateful no more",
+			before: func(h *shop) []func(context.Context) error {
+				return []func(context.Context) error{h.update(fastOf, func(f *flyball.Flag) { f.Consistency = flyball.Stateful })}
+			},
+			change: func(h *shop) func(context.Context) error {
+				return h.update(fastOf, func(f *flyball.Flag) { f.Consistency = flyball.Cosmetic })
+			}, risk: "medium", needs: 1},
 		{name: "a variant's value changes what everybody gets", change: func(h *shop) func(context.Context) error {
 			return h.update(kindOf, func(f *flyball.Flag) { f.Variants = flyball.Variants{"safe": "safe", "a": "A", "b": "b"} })
 		}, risk: "high", needs: 2},

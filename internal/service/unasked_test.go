@@ -52,7 +52,7 @@ func TestManySmallStepsAreALargeOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, key := range []string{hangs, idle} {
-		if err := h.update(key, func(f *flyball.Flag) { f.RiskTier = flyball.TierLow })(h.ctx); err != nil {
+		if err := h.update(key, func(f *flyball.Flag) { f.RiskTier = flyball.TierLow })(glass); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -99,7 +99,14 @@ export function refusal(of: Session, need: Grant): string | undefined {
   return `This takes the role ${need.role}${where && ` ${where}`}, which you do not have. An administrator can give it to you.`;
 }
 
-export const useRefusal = (need: Grant) => refusal(useSession(), need);
+// useRefusal is refusal of whoever is here. With anywhere, a role in some place
+// or for some team is enough: which ones it takes, the server finds out.
+export function useRefusal(need: Grant, anywhere = false): string | undefined {
+  const session = useSession();
+  const why = refusal(session, need);
+  const some = (g: Grant) => (g.role === "admin" || g.role === need.role) && (!need.team || !g.team || g.team === need.team);
+  return anywhere && session.rights?.every((set) => set.some(some)) ? undefined : why;
+}
 
 export async function signOut(why?: string) {
   const was = session;

@@ -11,7 +11,7 @@ export function small(png) {
   const bytes = kind === 6 ? 4 : 3, pixels = unfiltered(data, width, height, bytes);
   const counts = new Map(), at = (i) => (pixels[i] << 16) | (pixels[i + 1] << 8) | pixels[i + 2];
   for (let i = 0; i < pixels.length; i += bytes) counts.set(at(i), (counts.get(at(i)) ?? 0) + 1);
-  const palette = [...counts].sort(([, a], [, b]) => b - a).slice(0, 256).map(([c]) => c);
+  const palette = chosen(counts);
   const index = new Map(palette.map((c, i) => [c, i]));
   const rows = Buffer.alloc((width + 1) * height);
   for (let y = 0, i = 0; y < height; y++) {
@@ -55,12 +55,25 @@ function paeth(a, b, c) {
   return pa <= pb && pa <= pc ? a : pb <= pc ? b : c;
 }
 
-function nearest(palette, c) {
-  let best = 0, least = Infinity;
-  for (const [i, p] of palette.entries()) {
-    const d = ((p >> 16) - (c >> 16)) ** 2 + (((p >> 8) & 255) - ((c >> 8) & 255)) ** 2 + ((p & 255) - (c & 255)) ** 2;
-    if (d < least) [best, least] = [i, d];
+// chosen are the most frequent colours, and then those that are the most unlike
+// them: few dots of red mean more than many shades of grey.
+function chosen(counts) {
+  const all = [...counts].sort(([, a], [, b]) => b - a), palette = all.slice(0, 96).map(([c]) => c);
+  const rest = all.slice(96).map(([c, n]) => ({ c, weight: Math.sqrt(n), away: Math.min(...palette.map((p) => apart(p, c))) }));
+  while (palette.length < 256 && rest.length > 0) {
+    const next = rest.reduce((a, b) => (b.weight * b.away > a.weight * a.away ? b : a));
+    if (next.away === 0) break;
+    palette.push(next.c);
+    for (const r of rest) r.away = Math.min(r.away, apart(next.c, r.c));
   }
+  return palette;
+}
+
+const apart = (a, b) => ((a >> 16) - (b >> 16)) ** 2 + (((a >> 8) & 255) - ((b >> 8) & 255)) ** 2 + ((a & 255) - (b & 255)) ** 2;
+
+function nearest(palette, c) {
+  let best = 0;
+  for (const [i, p] of palette.entries()) if (apart(p, c) < apart(palette[best], c)) best = i;
   return best;
 }
 

@@ -28,7 +28,7 @@ export function Charts({ of, all, entries }: { of: Rollout; all: Point[]; entrie
           ]} />
         </Card>
         <Card title="Share">
-          <Chart title={`Share of ${of.treatment}, as decided`} t={shares.t} marks={marks} over={over} unit=" %" lines={[{ label: of.treatment, values: shares.values, colour: "accent", step: true }]} />
+          <Chart title={`Share of ${of.treatment}, as decided`} t={shares.t} marks={marks} over={over} unit=" %" lines={[{ label: of.treatment, values: shares.values, colour: "accent", step: true }]} focus={[0, Math.min(100, 1.15 * Math.max(1, ...shares.values.map(Number)))]} />
         </Card>
       </div>
       {(["guardrails", "success"] as const).flatMap((by) => (latest[by] ?? []).map((m) => {

@@ -32,6 +32,8 @@ export function planLines(plan: Plan): string[] {
   return lines.length > 0 ? lines : plan.difference ?? [];
 }
 
+export { PreviewView };
+
 export function needs(plan: Plan): string {
   const { number, from } = plan.needs ?? { number: 0 };
   if (number === 0) return "Nobody has to approve it.";
@@ -49,7 +51,7 @@ const bases: Record<Preview["basis"], (p: Preview) => ReactNode> = {
   unused: () => "no program evaluated it in the last seven days",
 };
 
-export function PreviewView({ of }: { of: Preview }) {
+function PreviewView({ of }: { of: Preview }) {
   const known = of.users.value > 0 && of.basis === "sample";
   const flags = of.flags ?? [];
   return (

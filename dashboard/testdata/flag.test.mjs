@@ -114,13 +114,15 @@ test("environments stand side by side, and one is made like another", async (t) 
   await place.call("POST", "/api/v1/flags", boolean("side.by.side"));
   await put("side.by.side", { rules: [rule("pro")], default: { variant: "on" } }, "development");
   await put("side.by.side", {});
-  const page = await signed(t, "/flags/side.by.side?tab=compare");
+  const page = await signed(t, "/flags/side.by.side?tab=compare", { reducedMotion: "reduce" });
   await page.getByRole("cell", { name: "1. if plan is “pro”: on" }).waitFor();
   assert.equal(await page.locator("td.differs").count(), 2);
   await usable(page);
   await page.getByRole("button", { name: "Copy development to another environment" }).click();
   await page.getByRole("menuitem", { name: "production" }).click();
   await page.getByRole("dialog").getByText("rule pro added: if plan is “pro”: on").waitFor();
+  await page.getByRole("dialog").getByText("Whom it affects").waitFor();
+  await usable(page);
   await apply(page, "Copy", "it went well there");
   await page.waitForFunction(() => document.querySelectorAll("td.differs").length === 0);
   assert.deepEqual((await config("side.by.side")).rules.map((r) => r.id), ["pro"]);

@@ -17,6 +17,7 @@ import { Problem } from "./api/client";
 import { follow } from "./api/events";
 import { Waiting } from "./parts/basics";
 import { Changes } from "./parts/change";
+import { dropDrafts } from "./parts/drafts";
 import { SignIn } from "./pages/sign-in";
 import { router } from "./routes";
 
@@ -31,7 +32,7 @@ const theme = createTheme({
   fontSizes: { xs: "12px", sm: "13px", md: "14px", lg: "16px", xl: "18px" },
   components: {
     Tooltip: { defaultProps: { withArrow: true, openDelay: 200, multiline: true, maw: 320 } },
-    Button: { defaultProps: { size: "xs" } },
+    Button: { defaultProps: { size: "xs" } }, Notification: { defaultProps: { closeButtonProps: { "aria-label": "Dismiss" } } },
     TextInput: { defaultProps: { size: "xs" } }, NativeSelect: { defaultProps: { size: "xs" } }, NumberInput: { defaultProps: { size: "xs" } },
     Textarea: { defaultProps: { size: "xs" } }, TagsInput: { defaultProps: { size: "xs" } }, PasswordInput: { defaultProps: { size: "xs" } }, Checkbox: { defaultProps: { size: "xs" } },
     Switch: { defaultProps: { size: "xs" } }, SegmentedControl: { defaultProps: { size: "xs" } },
@@ -51,7 +52,10 @@ function App() {
   const session = useSession();
   useEffect(() => {
     if (session.state === "asking") void ask();
-    if (session.state === "out") client.clear();
+    if (session.state === "out") {
+      client.clear();
+      dropDrafts();
+    }
     if (session.state !== "in") return;
     comeBack();
     const end = new AbortController();

@@ -148,7 +148,7 @@ function Keys() {
   const rows: [string[], string][] = [
     [["Ctrl", "K"], "find a flag, a rollout or a page"], [["/"], "the same"], [["?"], "these keys"], [["c"], "create a flag"],
     ...places.map((p): [string[], string] => [["g", p.key], p.name]),
-    [["Alt", "↑"], "move the rule in focus up, Alt ↓ down"], [["Esc"], "close what is open"],
+    [["k"], "kill the flag that is shown, or resume it; it asks first"], [["Alt", "↑"], "move the rule in focus up, Alt ↓ down"], [["Ctrl", "Enter"], "apply, from the reason"], [["Esc"], "close what is open"],
   ];
   const list = (of: [string[], string][]) => <Table fz="sm" verticalSpacing={4}><Table.Tbody>{of.map(([k, what]) => <Table.Tr key={what}><Table.Td w={110}>{k.map((one) => <Kbd key={one} mr={4}>{one}</Kbd>)}</Table.Td><Table.Td>{what}</Table.Td></Table.Tr>)}</Table.Tbody></Table>;
   return <div className="two"><div><h3>Anywhere</h3>{list(rows.filter(([k]) => k[0] !== "g"))}</div><div><h3>Go to</h3>{list(rows.filter(([k]) => k[0] === "g"))}</div></div>;

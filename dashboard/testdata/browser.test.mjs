@@ -101,7 +101,8 @@ test("create a flag, build a nested rule, apply it, and OFREP serves it", async 
   await page.getByLabel("Rule rule-1, part 2, part 2: operator").selectOption("gt");
   await page.getByRole("combobox", { name: "Rule rule-1, part 2, part 2: values" }).fill("17");
   await page.getByRole("combobox", { name: "Rule rule-1, part 2, part 2: values" }).press("Enter");
-  await page.getByRole("button", { name: "Rule rule-1, part 2, part 2: negate" }).click();
+  await page.getByRole("button", { name: "Rule rule-1, part 2, part 2: more" }).click();
+  await page.getByRole("menuitem", { name: "negate" }).click();
   await page.getByRole("button", { name: "Review and apply" }).click();
   await page.getByRole("dialog").getByText("if plan is “pro” and (app.version is at least version “2.0.0” or not (age > 17)): on").waitFor();
   await apply(page, "Apply", "grown-ups on new apps first");
@@ -137,8 +138,17 @@ test("kill in two clicks, resume, and go back to what it served before", async (
   await page.getByRole("tab", { name: "History" }).click();
   const first = page.getByRole("listitem").filter({ hasText: "the first" });
   await first.getByRole("button", { name: /As it was/ }).click();
-  await page.getByRole("dialog").getByText("default: on → off").waitFor();
-  await page.keyboard.press("Escape");
+  await page.getByRole("radio", { name: /production: on/ }).waitFor();
+  await page.getByText("default: on → off").waitFor();
+  assert.match(page.url(), /at=20/);
+  await page.reload();
+  await page.getByText("default: on → off").waitFor();
+  await page.getByRole("button", { name: "later change" }).click();
+  await page.getByRole("radio", { name: /production: off/ }).waitFor();
+  await page.getByRole("button", { name: "earlier change" }).click();
+  await page.getByText("default: on → off").waitFor();
+  await page.getByRole("button", { name: "Back to now" }).click();
+  await page.getByRole("tab", { name: "History" }).click();
   await first.getByRole("button", { name: /Put back/ }).click();
   await page.getByRole("dialog").getByText("default: off → on").waitFor();
   await apply(page, "Put back", "it was better");
@@ -229,9 +239,10 @@ test("a fleet is seen to come to a change", async (t) => {
   await page.getByRole("button", { name: "Disable in development" }).click();
   await apply(page, "Disable", "to be seen");
   await page.getByText("0 of 1 instances run the newest").waitFor();
+  await page.getByRole("radio", { name: /development/ }).getByText("0 of 1 instances run it").waitFor();
   const { version } = (await place.call("GET", "/api/v1/environments")).environments.find((e) => e.key === "development");
   await send(0, { treatment: 0, control: 0, applied: version });
-  await page.getByText("all 1 instances run it").waitFor();
+  await page.getByText("all 1 instances run it").nth(1).waitFor(); // on the card, and in the message
 });
 
 test("the palette and the keys lead everywhere", async (t) => {

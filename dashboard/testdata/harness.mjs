@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
+import { AxeBuilder } from "@axe-core/playwright";
 import { chromium } from "playwright-core";
 
 export const program = process.env.FLYBALL_BINARY ?? new URL("../../bin/flyball", import.meta.url).pathname;
@@ -61,6 +62,32 @@ export async function open(browser, { url, token }, options = {}) {
   page.on("request", (request) => { if (new URL(request.url()).origin !== new URL(url).origin) trouble.push(`a request to ${request.url()}`); });
   const go = (hash) => page.goto(`${url}/#${hash}`);
   return { page, context, trouble, go };
+}
+
+// silent opens a page that must complain of nothing until the test is over.
+export async function silent(t, browser, { url, token }, at, options) {
+  const opened = await open(browser, { url, token }, options);
+  t.after(async () => {
+    await opened.context.close();
+    assert.deepEqual(opened.trouble, []);
+  });
+  await opened.go(at);
+  return opened.page;
+}
+
+// apply gives the reason for a change that was begun, makes it, and waits until
+// the server has answered.
+export async function apply(page, verb, reason) {
+  await page.getByRole("textbox", { name: "Reason" }).fill(reason);
+  await page.getByRole("dialog").getByRole("button", { name: verb, exact: true }).click();
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+}
+
+// usable fails where axe finds something serious.
+export async function usable(page) {
+  const { violations } = await new AxeBuilder({ page }).setLegacyMode(true).analyze();
+  const grave = violations.filter((v) => ["serious", "critical"].includes(v.impact));
+  assert.deepEqual(grave.map((v) => `${v.id}: ${v.nodes[0].html} ${v.nodes[0].failureSummary}`), []);
 }
 
 export const boolean = (key, more = {}) => ({

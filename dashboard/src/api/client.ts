@@ -78,8 +78,9 @@ export interface Answer {
 }
 
 // send makes a change, in one of the manners that a change can be made in.
-export async function send(change: Change, reason: string, manner?: "dryRun" | "propose" | "breakGlass"): Promise<Answer> {
-  const response = await fetch(base + change.path + (manner ? `?${manner}=true` : ""), {
+export async function send(change: Change, reason: string, manner?: "dryRun" | "propose" | "breakGlass", previewBy?: string): Promise<Answer> {
+  const query = new URLSearchParams({ ...(manner && { [manner]: "true" }), ...(previewBy && { previewBy }) }).toString();
+  const response = await fetch(base + change.path + (query && `?${query}`), {
     method: change.method, cache: "no-store", headers: authorise(new Headers({ "Content-Type": "application/json" })),
     body: stringify({ ...change.body, reason }),
   });

@@ -6,19 +6,8 @@ import { authorise, base } from "./auth";
 import { problemOf, type Edit, type Schemas } from "./client";
 import { parse } from "./json";
 
-export interface Estimate { value: number; low: number; high: number }
-export interface Preview {
-  environment: string;
-  users: Estimate;
-  affected: Estimate;
-  share: Estimate;
-  gain: Estimate;
-  lose: Estimate;
-  flags?: { flag: string; edited?: boolean; affected: Estimate; moves?: { from: string; to: string; users: Estimate }[] }[];
-  sample: number;
-  basis: "sample" | "structure" | "unused";
-  note?: string;
-}
+export type Estimate = Schemas["Estimate"];
+export type Preview = Schemas["Preview"];
 export interface Plan {
   action: string;
   subject: string;

@@ -18,6 +18,12 @@ export const flag = (key: string) => queryOptions({
   queryFn: () => read(get("/api/v1/flags/{key}", { params: { path: { key } } })),
 });
 
+// flagAt is a flag as it was at a moment, which never changes any more.
+export const flagAt = (key: string, at: string | undefined) => queryOptions({
+  queryKey: ["flag-at", key, at], enabled: at !== undefined, staleTime: Infinity, retry: false,
+  queryFn: () => read(get("/api/v1/flags/{key}", { params: { path: { key }, query: { at } } })),
+});
+
 export const rollouts = (narrow: { live?: boolean; flag?: string; environment?: string } = {}) => queryOptions({
   queryKey: ["rollouts", narrow],
   refetchInterval: 20_000,
@@ -43,9 +49,10 @@ export const audit = (narrow: AuditFilter, limit = 50) => queryOptions({
 export const auditBefore = async (narrow: AuditFilter, before: number, limit = 50) =>
   (await read(get("/api/v1/audit", { params: { query: { ...narrow, limit, ...(before > 0 && { before }) } } }))).entries ?? [];
 
+// fleet is read sooner while some run what is old.
 export const fleet = (every = 5000) => queryOptions({
   queryKey: ["fleet"],
-  refetchInterval: every,
+  refetchInterval: (q: { state: { data?: { instances: number; converged: number }[] } }) => (q.state.data?.some((e) => e.converged < e.instances) ? Math.min(every, 1000) : every),
   queryFn: async () => (await read(get("/api/v1/fleet"))).environments ?? [],
 });
 

@@ -1,70 +1,57 @@
-// A flag's history: who changed it, why, what differs, how it was then, and the
-// way back.
-import { Button, Modal } from "@mantine/core";
+// A flag's history: who changed it, why, what differs, and the ways back: to how
+// it was, and to make it so again.
+import { Button, NativeSelect, TextInput } from "@mantine/core";
 import { useInfiniteQuery } from "@tanstack/react-query";
-import { useState } from "react";
 
-import { type AuditEntry, type Config, type Edit, type Flag, inEnvironment } from "../api/client";
-import { stringify } from "../api/json";
+import { useSession, refusal } from "../api/auth";
+import { type AuditEntry, type Config, type Edit, type Flag } from "../api/client";
 import { auditBefore } from "../api/queries";
-import { Card, Differences, Empty, Moment, Trouble, Waiting } from "../parts/basics";
-import { useChange } from "../parts/change";
+import { Card, Empty, Trouble, Waiting, Why } from "../parts/basics";
+import { fromLocal } from "../parts/condition";
 import { EntryLine } from "../parts/entries";
-import { configDifference, kept } from "../words/difference";
-import { ruleWords, serveWords, serving } from "../words/serving";
+import { useAddress } from "../routes";
+import { differences } from "../words/difference";
+import { useRevert } from "./flag-then";
 
 const ofConfig = (e: AuditEntry, key: string): Edit | undefined => e.edits?.find((x) => x.noun === "config" && x.key === key && x.after);
 
 export function History({ of }: { of: Flag }) {
-  const begin = useChange();
-  const [then, setThen] = useState<AuditEntry>();
+  const revert = useRevert();
+  const session = useSession();
+  const [search, setSearch] = useAddress();
+  const only = search.only;
   const pages = useInfiniteQuery({
-    queryKey: ["audit", { subject: of.key }, "all"], initialPageParam: 0,
-    queryFn: ({ pageParam }) => auditBefore({ subject: of.key }, pageParam),
+    queryKey: ["audit", { subject: of.key }, "all", only], initialPageParam: 0,
+    queryFn: ({ pageParam }) => auditBefore({ subject: of.key, ...(only && { environment: only }) }, pageParam),
     getNextPageParam: (last) => (last.length < 50 ? undefined : last.at(-1)!.seq),
   });
   if (pages.error) return <Trouble error={pages.error} retry={() => void pages.refetch()} />;
   if (!pages.data) return <Waiting />;
   const entries = pages.data.pages.flat();
-  if (entries.length === 0) return <Empty title="Nothing yet">Each change of this flag stands here.</Empty>;
-  function revert(e: AuditEntry, edit: Edit) {
-    const environment = edit.environment!, now = of.environments![environment], was = kept(edit.after as Config);
-    begin({
-      title: `Put ${of.key} in ${environment} back to v${e.version}`, verb: "Put back", difference: configDifference(kept(now), was),
-      change: { method: "PUT", path: inEnvironment(environment, of.key, ""), body: { ...was, ifVersion: now.version } },
-      warning: now.killed ? "It is killed, and stays so: this changes what it serves once it is resumed." : undefined,
-    });
-  }
+  const why = (e: AuditEntry, environment: string) => refusal(session, { role: "editor", environment, team: of.owner }) ?? (of.environments?.[environment]?.version === e.version ? "It is what is served now." : undefined);
   return (
     <Card>
-      <ul className="rows">{entries.map((e) => {
-        const edit = ofConfig(e, of.key);
-        const current = edit && of.environments?.[edit.environment ?? ""]?.version === e.version;
-        return <EntryLine key={e.seq} of={e} hideSubject actions={edit && (
-          <>
-            <Button variant="subtle" size="compact-xs" onClick={() => setThen(e)} aria-label={`As it was after entry ${e.seq}`}>as it was</Button>
-            {!current && of.state !== "archived" && of.environments?.[edit.environment ?? ""] && <Button variant="subtle" size="compact-xs" onClick={() => revert(e, edit)} aria-label={`Put back to entry ${e.seq}`}>put back</Button>}
-          </>
-        )} />;
-      })}</ul>
+      <div className="line foot" style={{ marginBottom: 12 }}>
+        <NativeSelect label="Environment" value={only ?? ""} onChange={(e) => setSearch({ only: e.currentTarget.value || undefined })} data={[{ value: "", label: "all" }, ...Object.keys(of.environments ?? {})]} />
+        <TextInput type="datetime-local" step={1} label="See it as it was at" onChange={(e) => { const at = fromLocal(e.currentTarget.value); if (at) setSearch({ at, tab: undefined }, "push"); }} />
+      </div>
+      {entries.length === 0 && <Empty title="Nothing yet">Each change of this flag stands here.</Empty>}
+      <ol className="timeline">{entries.map((e) => {
+        const edit = ofConfig(e, of.key), environment = edit?.environment ?? "", now = of.environments?.[environment];
+        const lines = differences(e.edits);
+        return (
+          <li key={e.seq} aria-label={`Entry ${e.seq}: ${e.reason}`}>
+            <EntryLine of={e} hideSubject within="div" actions={edit && (
+              <>
+                <Button variant="subtle" size="compact-xs" onClick={() => setSearch({ at: e.at, environment, tab: undefined }, "push")} aria-label={`As it was after entry ${e.seq}`}>as it was</Button>
+                {of.state !== "archived" && now && e.version !== undefined && <Why because={why(e, environment)}><Button variant="subtle" size="compact-xs" disabled={Boolean(why(e, environment))} onClick={() => revert(of, environment, edit.after as Config, now, e.version)} aria-label={`Put back to entry ${e.seq}`}>put back</Button></Why>}
+              </>
+            )} />
+            {lines.length > 0 && <ul className="evidence small">{lines.slice(0, 5).map((line, i) => <li key={i}>{line}</li>)}{lines.length > 5 && <li className="soft">and {lines.length - 5} more</li>}</ul>}
+          </li>
+        );
+      })}</ol>
       {pages.hasNextPage && <Button variant="default" mt="sm" loading={pages.isFetchingNextPage} onClick={() => void pages.fetchNextPage()}>Older</Button>}
-      <Modal opened={Boolean(then)} onClose={() => setThen(undefined)} size="lg" title={then && `${of.key} in ${ofConfig(then, of.key)?.environment} at v${then.version}`} closeButtonProps={{ "aria-label": "Close" }}>
-        {then && <Then of={of} entry={then} />}
-      </Modal>
     </Card>
-  );
-}
-
-function Then({ of, entry }: { of: Flag; entry: AuditEntry }) {
-  const edit = ofConfig(entry, of.key)!, was = edit.after as Config, now = of.environments?.[edit.environment!];
-  const s = serving(was, of);
-  return (
-    <div style={{ display: "grid", gap: 10 }}>
-      <div className="small soft">From <Moment at={entry.at} full />, by {entry.actor.id}: {entry.reason}</div>
-      <div className={`what ${s.tone}`}><b>{s.text}</b> {s.note}</div>
-      <ol style={{ margin: 0, paddingLeft: 20 }} className="small">{(was.rules ?? []).map((r) => <li key={r.id}><b className="mono">{r.id}</b> {ruleWords(r)}</li>)}<li>otherwise: {serveWords(was.default)}</li></ol>
-      {now && <div><h3>Since then</h3><Differences lines={configDifference(was, now)} none="It is the same today." /></div>}
-      <pre className="json" tabIndex={0}>{stringify(was, 2)}</pre>
-    </div>
   );
 }

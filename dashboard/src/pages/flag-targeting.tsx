@@ -10,6 +10,7 @@ import { flags } from "../api/queries";
 import { Card, Differences, Empty } from "../parts/basics";
 import { useChange } from "../parts/change";
 import { incomplete } from "../parts/condition";
+import { useDraft } from "../parts/drafts";
 import { Icon } from "../parts/icons";
 import { newRule, Rules, ruleTrouble } from "../parts/rules";
 import { ServeEditor } from "../parts/serve";
@@ -19,40 +20,30 @@ import { plural } from "../words/numbers";
 export function Targeting({ of, environment, config }: { of: Flag; environment: string; config: Config }) {
   const begin = useChange();
   const client = useQueryClient();
-  const [base, setBase] = useState(config); // what the draft was made of
-  const [draft, setDraft] = useState<Draft>(kept(config));
+  const [written, write] = useDraft(of.key, environment);
+  const base = written?.base ?? config, draft = written?.draft ?? kept(config); // without a draft, what is shown is what there is
   const fresh = useRef(new Set<string>());
   const [shown, setShown] = useState(false);
-  const dirty = !same(draft, kept(base));
-  useEffect(() => { // without a draft, what is shown is what there is
-    if (!dirty && config.version !== base.version) {
-      setBase(config);
-      setDraft(kept(config));
-    }
-  }, [config, base, dirty]);
+  const dirty = written !== undefined;
   useLeaving(dirty);
   const variants = Object.keys(of.variants);
   const lines = useMemo(() => configDifference(kept(base), draft), [base, draft]);
   const refused = useRefusal({ role: "editor", environment, team: of.owner });
   const trouble = refused ?? troubleOf(draft);
-  const set = (part: Partial<Draft>) => setDraft({ ...draft, ...part });
-  const reset = () => { setBase(config); setDraft(kept(config)); fresh.current.clear(); };
-  const rebase = () => void client.fetchQuery({ queryKey: ["flag", of.key], staleTime: 0, queryFn: undefined }).catch(() => undefined);
+  const put = (next: Draft, of = base) => write(same(next, kept(of)) ? undefined : { base: of, draft: next });
+  const set = (part: Partial<Draft>) => put({ ...draft, ...part });
+  const reset = () => { write(undefined); fresh.current.clear(); };
 
   function review() {
     begin({
       title: `Change ${of.key} in ${environment}`, verb: "Apply", difference: lines,
       change: { method: "PUT", path: inEnvironment(environment, of.key, ""), body: { ...draft, ifVersion: base.version } },
       done: (answer) => {
-        if (answer.body && typeof answer.body === "object" && "plan" in answer.body) return reset(); // it was asked for
+        reset(); // applied, or asked for
         const now = answer.body as Partial<Config> | null;
-        if (now && now.default && now.version) {
-          setBase(now as Config);
-          setDraft(kept(now as Config));
-          fresh.current.clear();
-        }
+        if (now?.default && now.version) client.setQueryData<Flag>(["flag", of.key], (old) => old && { ...old, environments: { ...old.environments, [environment]: { ...old.environments?.[environment], ...(now as Config) } } });
       },
-      stale: () => { rebase(); void client.invalidateQueries({ queryKey: ["flag", of.key] }); },
+      stale: () => void client.invalidateQueries({ queryKey: ["flag", of.key] }),
     });
   }
 
@@ -62,11 +53,12 @@ export function Targeting({ of, environment, config }: { of: Flag; environment: 
       {newer && (
         <Alert color="orange" variant="light" title={`${environment} was changed while you edited`} mb="md">
           <Differences lines={configDifference(kept(base), kept(config))} none="Only what people do not write, such as a kill or a rollout." />
-          <div className="line"><Button variant="default" onClick={() => setBase(config)}>Keep what I wrote, on top of that</Button><Button variant="default" onClick={reset}>Drop what I wrote</Button></div>
+          <div className="line"><Button variant="default" onClick={() => put(draft, config)}>Keep what I wrote, on top of that</Button><Button variant="default" onClick={reset}>Drop what I wrote</Button></div>
         </Alert>
       )}
       {config.rollout && <Alert color="blue" variant="light" mb="md">A rollout is live: it stands in for {config.rollout.where === "default" ? "the default" : `what rule ${config.rollout.where} serves`}. <a href={`#/rollouts/${config.rollout.id}`}>See it</a></Alert>}
-      <div style={{ display: "grid", gap: 14 }}>
+      {refused && <Alert color="gray" variant="light" mb="md" title="You can look, and try who gets what, but not change it">{refused}</Alert>}
+      <fieldset disabled={Boolean(refused)} className="plain">
         <Card title={environment}>
           <div className="line" style={{ gap: 24 }}>
             <Switch label={draft.enabled ? "Enabled: rules and default apply" : "Disabled: everybody gets the off variant"} checked={draft.enabled} onChange={(e) => set({ enabled: e.currentTarget.checked })} />
@@ -84,7 +76,7 @@ export function Targeting({ of, environment, config }: { of: Flag; environment: 
           <p className="small soft" style={{ marginTop: 0 }}>When no rule matches.</p>
           <ServeEditor value={draft.default} variants={variants} label="Default serves" onChange={(d) => set({ default: d })} disabled={config.rollout?.where === "default"} />
         </Card>
-      </div>
+      </fieldset>
       {dirty && (
         <div className="bar-foot" role="region" aria-label="Your draft">
           <b>{plural(lines.length, "difference")}</b>

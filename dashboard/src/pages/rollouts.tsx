@@ -1,8 +1,9 @@
 import { Button, SegmentedControl } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 
+import { useRefusal } from "../api/auth";
 import { isLive, rollouts } from "../api/queries";
-import { Card, Empty, Page, Ready } from "../parts/basics";
+import { Card, Empty, Page, Ready, Why } from "../parts/basics";
 import { Icon } from "../parts/icons";
 import { RolloutLine } from "../parts/rollout-line";
 import { useAddress } from "../routes";
@@ -10,9 +11,10 @@ import { useAddress } from "../routes";
 export function Rollouts() {
   const all = useQuery(rollouts());
   const [search, setSearch] = useAddress();
+  const refused = useRefusal({ role: "editor" }, true);
   const which = search.which ?? "all";
   return (
-    <Page title="Rollouts" actions={<Button component="a" href="#/rollouts/new" leftSection={<Icon name="plus" size={14} />}>Start a rollout</Button>}>
+    <Page title="Rollouts" actions={<Why because={refused}>{refused ? <Button disabled>Start a rollout</Button> : <Button component="a" href="#/rollouts/new" leftSection={<Icon name="plus" size={14} />}>Start a rollout</Button>}</Why>}>
       <SegmentedControl mb="md" value={which} onChange={(v) => setSearch({ which: v === "all" ? undefined : v })} data={[{ value: "all", label: "All" }, { value: "live", label: "Live" }, { value: "ended", label: "Ended" }]} aria-label="Which rollouts" />
       <Card>
         <Ready of={all}>{(list) => {

@@ -4,7 +4,7 @@ import type { UseQueryResult } from "@tanstack/react-query";
 import { type ReactNode, useEffect, useState, useSyncExternalStore } from "react";
 
 import { Problem } from "../api/client";
-import { ago, span } from "../words/numbers";
+import { ago, localTime, span } from "../words/numbers";
 import type { Tone } from "../words/serving";
 import { Icon } from "./icons";
 
@@ -27,8 +27,6 @@ function listen(tell: () => void) {
 }
 export const useNow = () => useSyncExternalStore(listen, () => now);
 
-const zoned = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-export const localTime = (at: string | number) => zoned.format(new Date(at));
 const utc = (at: string | number) => new Date(at).toISOString().replace("T", " ").replace(/\.\d+Z$/, " UTC");
 
 // Moment is a time in words, in the reader's zone, and in UTC when looked at.
@@ -99,13 +97,13 @@ export function Empty({ title, children, action }: { title: string; children?: R
   return <div className="empty"><h3>{title}</h3><p>{children}</p>{action}</div>;
 }
 
-export function Page({ title, about, actions, children }: { title: ReactNode; about?: ReactNode; actions?: ReactNode; children: ReactNode }) {
+export function Page({ title, about, actions, stays, children }: { title: ReactNode; about?: ReactNode; actions?: ReactNode; stays?: boolean; children: ReactNode }) {
   useEffect(() => {
     document.title = typeof title === "string" ? `${title} · Flyball` : "Flyball";
   }, [title]);
   return (
     <div className="page">
-      <div className="page-head"><h1>{title}</h1>{about && <span className="soft small">{about}</span>}{actions && <div className="push">{actions}</div>}</div>
+      <div className={stays ? "page-head stays" : "page-head"}><h1>{title}</h1>{about && <span className="soft small">{about}</span>}{actions && <div className="push">{actions}</div>}</div>
       {children}
     </div>
   );

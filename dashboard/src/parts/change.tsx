@@ -1,6 +1,6 @@
 // Every change goes one way: what differs, whom it affects, why, and then it is
 // made, or asked for. Whoever wants something changed begins here.
-import { Alert, Button, Group, Modal, PasswordInput, Stack, Textarea } from "@mantine/core";
+import { Alert, Button, Group, Modal, NativeSelect, PasswordInput, Stack, Textarea } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { createContext, type ReactNode, useCallback, useContext, useEffect, useMemo, useRef, useState } from "react";
@@ -8,6 +8,7 @@ import { createContext, type ReactNode, useCallback, useContext, useEffect, useM
 import { base, stepUp, useSession } from "../api/auth";
 import { type Answer, type Change, Problem, send } from "../api/client";
 import { asPlan, doors, type Plan } from "../api/governance";
+import { environments } from "../api/queries";
 import { Differences, Tag, Trouble } from "./basics";
 import { Convergence } from "./convergence";
 import { planLines, PlanView } from "./plan";
@@ -23,6 +24,7 @@ export interface Wish {
   plain?: boolean; // there is no plan of it
   done?: (answer: Answer) => void;
   stale?: () => void; // somebody was quicker: read again, keep what was written
+  staleSays?: string; // what the button for that says
 }
 
 const Begin = createContext<(wish: Wish) => void>(() => undefined);
@@ -53,7 +55,9 @@ function Asked({ wish, close }: { wish: Wish; close: () => void }) {
   const [reason, setReason] = useState(wish.urgent ? "an emergency, from the dashboard" : "");
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>();
-  const { plan, planning, problem } = usePlan(wish);
+  const [by, setBy] = useState("");
+  const { plan, planning, problem } = usePlan(wish, by);
+  const attributes = useAttributes(plan);
   const field = useRef<HTMLTextAreaElement>(null);
   useEffect(() => {
     field.current?.focus();
@@ -71,7 +75,7 @@ function Asked({ wish, close }: { wish: Wish; close: () => void }) {
         notifications.show({ title: "Asked for approval", message: <>It waits for others. {id && <a href={`#/approvals/${id}`}>See the request</a>}</> });
       } else told(wish, answer);
       wish.done?.(answer);
-      void client.invalidateQueries({ predicate: (q) => q.queryKey[0] !== "plan" }); // what was made can be planned no more
+      void client.invalidateQueries({ predicate: (q) => q.queryKey[0] !== "plan" && q.queryKey[0] !== "forecast" }); // what was made can be planned no more
     } catch (e) {
       setError(e);
     } finally {
@@ -87,11 +91,11 @@ function Asked({ wish, close }: { wish: Wish; close: () => void }) {
     <form onSubmit={(e) => { e.preventDefault(); if (!blank && !busy && !planning) void make(needs > 0 ? "propose" : undefined); }}>
       <Stack gap="sm">
         {wish.warning && <Alert color="orange" variant="light">{wish.warning}</Alert>}
-        {(plan || wish.difference) && <Differences lines={lines} />}
+        {(plan || wish.difference) && <section aria-label="What differs"><h4 style={{ marginBottom: 4 }}>What differs</h4><Differences lines={lines} /></section>}
         {planning && <p className="soft small" aria-live="polite">Finding out whom it affects…</p>}
-        {plan && <PlanView plan={plan} />}
+        {plan && <section aria-label="Whom it affects"><div className="line" style={{ marginBottom: 4 }}><h4>Whom it affects</h4>{attributes.length > 0 && <NativeSelect className="push" aria-label="Divide by an attribute" value={by} onChange={(e) => setBy(e.currentTarget.value)} data={[{ value: "", label: "all together" }, ...attributes.map((a) => ({ value: a, label: `by ${a}` }))]} />}</div><PlanView plan={plan} /></section>}
         {problem !== undefined && <Trouble error={problem} />}
-        <Textarea ref={field} label="Reason" description="It stands in the audit log for good." placeholder="Why, for whoever reads it in a year" required autosize minRows={2} maxLength={2000} value={reason} onChange={(e) => setReason(e.currentTarget.value)} data-autofocus />
+        <Textarea ref={field} label="Reason" description="It stands in the audit log for good." placeholder="Why, for whoever reads it in a year" required autosize minRows={2} maxLength={2000} value={reason} onChange={(e) => setReason(e.currentTarget.value)} onKeyDown={(e) => { if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) e.currentTarget.form?.requestSubmit(); }} data-autofocus />
         {error !== undefined && <Failed error={error} wish={wish} close={close} proved={() => setError(undefined)} />}
         <Group justify="flex-end" gap="xs">
           {blank && <span className="soft small">Say why first.</span>}
@@ -116,7 +120,7 @@ function Failed({ error, wish, close, proved }: { error: unknown; wish: Wish; cl
   return (
     <Alert color="orange" variant="light" title="Somebody changed this meanwhile" role="alert">
       <p>{error.message}</p>
-      <Button size="compact-sm" variant="default" onClick={() => { wish.stale?.(); close(); }}>Look at it again, and keep what I wrote</Button>
+      <Button size="compact-sm" variant="default" onClick={() => { wish.stale?.(); close(); }}>{wish.staleSays ?? "Look at it again, and keep what I wrote"}</Button>
     </Alert>
   );
 }
@@ -135,16 +139,23 @@ function StepUp({ why, proved }: { why: string; proved: () => void }) {
 }
 
 // usePlan finds out what a change would do, on a server that can tell.
-function usePlan(wish: Wish): { plan?: Plan; planning: boolean; problem?: unknown } {
+function usePlan(wish: Wish, by: string): { plan?: Plan; planning: boolean; problem?: unknown } {
   const wanted = !wish.urgent && !wish.plain;
   const known = useQuery({ ...doors, enabled: wanted });
   const can = Boolean(known.data?.plans) && wanted;
   const key = useMemo(() => `${wish.change.method} ${wish.change.path} ${Math.random()}`, [wish]);
   const asked = useQuery({
-    queryKey: ["plan", key], enabled: can, retry: false, staleTime: Infinity, gcTime: 0,
-    queryFn: async () => asPlan((await send(wish.change, "a preview", "dryRun")).body) ?? null,
+    queryKey: ["plan", key, by], enabled: can, placeholderData: (old: Plan | null | undefined) => old, retry: false, staleTime: Infinity, gcTime: 0,
+    queryFn: async () => asPlan((await send(wish.change, "a preview", "dryRun", by)).body) ?? null,
   });
   return { plan: asked.data ?? undefined, planning: wanted && (known.isLoading || (can && asked.isLoading)), problem: asked.error ?? undefined };
+}
+
+// useAttributes are those by which the server can divide whom a change affects.
+function useAttributes(plan: Plan | undefined): string[] {
+  const known = useQuery(environments).data ?? [];
+  const sampled = new Set((plan?.previews ?? []).filter((p) => p.basis === "sample" && p.affected.high > 0).map((p) => p.environment));
+  return [...new Set(known.filter((e) => sampled.has(e.key)).flatMap((e) => e.sampleAttributes ?? []))];
 }
 
 function told(wish: Wish, answer: Answer) {

@@ -1,15 +1,17 @@
 // A condition as people build it: groups of all, any and none, up to five deep,
 // with the right input for each operator.
-import { ActionIcon, Button, Checkbox, NativeSelect, TagsInput, TextInput } from "@mantine/core";
+import { ActionIcon, Button, Checkbox, Menu, NativeSelect, TagsInput, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 
 import type { Condition } from "../api/client";
-import { segments } from "../api/queries";
+import { environments, segments } from "../api/queries";
 import { type Op, operator, type OpKind, operators } from "../words/serving";
 import { Why } from "./basics";
 import { Icon } from "./icons";
 
 export const mostDeep = 5;
+
+const tooDeep = `Conditions nest at most ${mostDeep} deep: move the inner part into a segment.`;
 
 export const newTest = (): Condition => ({ attribute: "", op: "in", values: [] });
 
@@ -21,7 +23,11 @@ interface Props {
   label?: string;
 }
 
-export function ConditionEditor({ value, onChange, onRemove, depth = 1, label = "Condition" }: Props) {
+export function ConditionEditor(props: Props) {
+  return <>{(props.depth ?? 1) === 1 && <Attributes />}<Part {...props} /></>;
+}
+
+function Part({ value, onChange, onRemove, depth = 1, label = "Condition" }: Props) {
   if (value.all !== undefined || value.any !== undefined) return <Group value={value} onChange={onChange} onRemove={onRemove} depth={depth} label={label} />;
   if (value.not) {
     return (
@@ -43,8 +49,8 @@ function Group({ value, onChange, onRemove, depth = 1, label }: Props) {
   const kind = value.all !== undefined ? "all" : "any";
   const parts = value.all ?? value.any ?? [];
   const set = (next: Condition[]) => onChange(kind === "all" ? { all: next } : { any: next });
-  const full = depth >= mostDeep ? `Conditions nest at most ${mostDeep} deep: move the inner part into a segment.` : undefined;
-  const groupFull = depth + 1 >= mostDeep ? `Conditions nest at most ${mostDeep} deep: move the inner part into a segment.` : undefined;
+  const full = depth >= mostDeep ? tooDeep : undefined;
+  const groupFull = depth + 1 >= mostDeep ? tooDeep : undefined;
   return (
     <div className="cond" role="group" aria-label={`${label}: ${kind} of`}>
       <div className="line">
@@ -64,14 +70,21 @@ function Group({ value, onChange, onRemove, depth = 1, label }: Props) {
   );
 }
 
-function Wrap({ value, onChange, depth = 1, label }: Props) {
-  if (depth >= mostDeep) return null;
+// More is what else a test can become: part of a group, its opposite, or a test
+// of another sort.
+function More({ value, onChange, depth = 1, label, other }: Props & { other: { name: string; to: Condition } }) {
+  const full = depth >= mostDeep;
   return (
-    <>
-      <Button variant="subtle" size="compact-xs" onClick={() => onChange({ all: [value, newTest()] })} aria-label={`${label}: and another`}>and…</Button>
-      <Button variant="subtle" size="compact-xs" onClick={() => onChange({ any: [value, newTest()] })} aria-label={`${label}: or another`}>or…</Button>
-      <Button variant="subtle" size="compact-xs" onClick={() => onChange({ not: value })} aria-label={`${label}: negate`}>not</Button>
-    </>
+    <Menu position="bottom-end">
+      <Menu.Target><ActionIcon variant="subtle" color="gray" size="sm" aria-label={`${label}: more`}>⋯</ActionIcon></Menu.Target>
+      <Menu.Dropdown>
+        <Menu.Item disabled={full} onClick={() => onChange({ all: [value, newTest()] })}>and another test…</Menu.Item>
+        <Menu.Item disabled={full} onClick={() => onChange({ any: [value, newTest()] })}>or another test…</Menu.Item>
+        <Menu.Item disabled={full} onClick={() => onChange({ not: value })}>negate</Menu.Item>
+        <Menu.Item onClick={() => onChange(other.to)}>{other.name}</Menu.Item>
+        {full && <Menu.Label>{tooDeep}</Menu.Label>}
+      </Menu.Dropdown>
+    </Menu>
   );
 }
 
@@ -84,10 +97,17 @@ function SegmentTest(props: Props) {
       <NativeSelect className="attr" aria-label={`${label}: what is tested`} value="segment" data={[{ value: "attribute", label: "attribute" }, { value: "segment", label: "segment" }]} onChange={() => onChange(newTest())} />
       <NativeSelect className="vals" aria-label={`${label}: segment`} value={value.segment ?? ""} onChange={(e) => onChange({ segment: e.currentTarget.value })} error={value.segment ? undefined : "Choose a segment"}
         data={[{ value: "", label: all.length === 0 ? "there are no segments yet" : "choose…" }, ...(missing ? [{ value: value.segment!, label: `${value.segment} (gone)` }] : []), ...all.map((s) => ({ value: s.key, label: s.key }))]} />
-      <Wrap {...props} />
+      <More {...props} other={{ name: "test an attribute instead", to: newTest() }} />
       <Remove onClick={onRemove} label={`Remove ${label}`} />
     </div>
   );
+}
+
+// Attributes are what can be suggested: those that are usual, and those that the
+// environments sample.
+function Attributes() {
+  const known = useQuery(environments).data ?? [];
+  return <datalist id="attributes">{[...new Set([...known.flatMap((e) => e.sampleAttributes ?? []), ...common])].map((a) => <option key={a} value={a} />)}</datalist>;
 }
 
 const common = ["targetingKey", "email", "country", "plan", "version", "device.os", "ip"];
@@ -100,14 +120,22 @@ function Test(props: Props) {
       <TextInput className="attr" aria-label={`${label}: attribute`} placeholder="attribute" list="attributes" value={value.attribute ?? ""} error={value.attribute === "" ? true : undefined}
         onChange={(e) => onChange({ ...value, attribute: e.currentTarget.value })} />
       <NativeSelect className="op" aria-label={`${label}: operator`} value={op.op} data={operators.map((o) => ({ value: o.op, label: o.label }))}
-        onChange={(e) => { const next = operator(e.currentTarget.value); onChange({ ...value, op: next.op as Op, values: next.kind === op.kind ? value.values : next.kind === "exists" ? [true] : [] }); }} />
+        onChange={(e) => { const next = operator(e.currentTarget.value); onChange({ ...value, op: next.op as Op, values: carried(op.kind, next.kind, value.values ?? []) }); }} />
       <Values kind={op.kind} values={value.values ?? []} onChange={(values) => onChange({ ...value, values })} label={`${label}: values`} />
-      <Wrap {...props} />
-      <Button variant="subtle" size="compact-xs" onClick={() => onChange({ segment: "" })} aria-label={`${label}: use a segment`}>segment…</Button>
+      <More {...props} other={{ name: "test a segment instead", to: { segment: "" } }} />
       <Remove onClick={onRemove} label={`Remove ${label}`} />
-      <datalist id="attributes">{common.map((a) => <option key={a} value={a} />)}</datalist>
+      
     </div>
   );
+}
+
+// carried are the values that another operator can take over.
+function carried(from: OpKind, to: OpKind, values: unknown[]): unknown[] {
+  if (to === "exists") return [true];
+  if (from === "exists" || to === "time" !== (from === "time")) return [];
+  if (from === to) return values;
+  const texts = values.map(String).filter((t) => !wrong[to]?.(t));
+  return texts.map((t) => readValue(to, t));
 }
 
 interface ValuesProps { kind: OpKind; values: unknown[]; onChange: (v: unknown[]) => void; label: string }

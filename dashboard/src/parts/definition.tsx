@@ -4,7 +4,8 @@ import { useQuery } from "@tanstack/react-query";
 
 import type { Schemas } from "../api/client";
 import { parse, stringify } from "../api/json";
-import { teams } from "../api/queries";
+import { doors, policy } from "../api/governance";
+import { flags, teams } from "../api/queries";
 import { Icon } from "./icons";
 
 export type FlagType = Schemas["FlagView"]["type"];
@@ -83,6 +84,18 @@ const kinds: [Definition["kind"], string][] = [
   ["experiment", "Finds out which variant is better, then goes. It must expire."], ["permission", "Gives some customers what others lack."],
 ];
 
+// useRules tells what else holds here: what policy asks for, and which keys were
+// ever used.
+export function useRules(d: Definition): Partial<Record<keyof Definition, string>> {
+  const known = useQuery(doors).data;
+  const wants = useQuery(policy(known?.policy ?? false)).data?.requireDescription === true;
+  const taken = useQuery(flags(true)).data?.find((f) => f.key === d.key);
+  return {
+    ...(wants && !d.description.trim() && { description: "Policy asks of each new flag what it does, and for whom" }),
+    ...(taken && { key: taken.state === "archived" ? `It was a flag until ${taken.archivedBy} archived it: ${taken.archivedWhy}. Its key is never free again, since code that reads it may still run` : `It is a flag of ${taken.owner} already: choose another, or edit that one` }),
+  };
+}
+
 interface Props { value: Definition; onChange: (d: Definition) => void; troubles: Partial<Record<keyof Definition, string>>; fixed?: boolean }
 
 export function DefinitionForm({ value: d, onChange, troubles, fixed }: Props) {
@@ -92,12 +105,12 @@ export function DefinitionForm({ value: d, onChange, troubles, fixed }: Props) {
   return (
     <div style={{ display: "grid", gap: 14, maxWidth: 760 }}>
       <TextInput label="Key" description="team.domain.purpose. It is permanent and never free again: code that reads the old flag may still run." placeholder="payments.checkout.new-flow" required readOnly={fixed} autoFocus={!fixed} className="mono" value={d.key} error={d.key ? troubles.key : undefined} onChange={(e) => set({ key: e.currentTarget.value })} />
-      <Textarea label="Description" description="For somebody who meets it in code." autosize minRows={2} maxLength={2000} value={d.description} onChange={(e) => set({ description: e.currentTarget.value })} />
+      <Textarea label="Description" description="For somebody who meets it in code." required={Boolean(troubles.description)} error={d.key ? troubles.description : undefined} autosize minRows={2} maxLength={2000} value={d.description} onChange={(e) => set({ description: e.currentTarget.value })} />
       <div><div className="small" id="kind-label"><b>Kind</b></div><SegmentedControl aria-labelledby="kind-label" value={d.kind} onChange={(v) => set({ kind: v as Definition["kind"] })} data={kinds.map(([k]) => k)} /><div className="small soft">{kind[1]}</div></div>
-      <div className="line foot">
-        <NativeSelect label="Owner" description="The team that answers for it" required miw={220} value={d.owner} error={troubles.owner && d.key ? troubles.owner : undefined} onChange={(e) => set({ owner: e.currentTarget.value })} data={[{ value: "", label: "choose…" }, ...owners.map((t) => ({ value: t.key, label: t.name ? `${t.name} (${t.key})` : t.key }))]} />
+      <div className="thirds">
+        <NativeSelect label="Owner" description="The team that answers for it" required value={d.owner} error={troubles.owner && d.key ? troubles.owner : undefined} onChange={(e) => set({ owner: e.currentTarget.value })} data={[{ value: "", label: "choose…" }, ...owners.map((t) => ({ value: t.key, label: t.name ? `${t.name} (${t.key})` : t.key }))]} />
         <TextInput type="date" label="Expires" description="By when it must be gone" required={mustExpire(d.kind)} value={d.expiresAt.slice(0, 10)} error={d.key ? troubles.expiresAt : undefined} onChange={(e) => set({ expiresAt: e.currentTarget.value })} />
-        <NativeSelect label="Risk" description="How much harm a wrong value does" value={d.riskTier} onChange={(e) => set({ riskTier: e.currentTarget.value as Definition["riskTier"] })} data={["low", "medium", "high"]} />
+        <NativeSelect label="Risk" description="The harm of a wrong value" value={d.riskTier} onChange={(e) => set({ riskTier: e.currentTarget.value as Definition["riskTier"] })} data={["low", "medium", "high"]} />
       </div>
       <div>
         <div className="line"><b className="small">Variants</b>{!fixed && <NativeSelect aria-label="Type" value={d.type} onChange={(e) => { const type = e.currentTarget.value as FlagType; set({ type, variants: startVariants[type], safeVariant: startVariants[type][type === "boolean" ? 1 : 0].name }); }} data={Object.keys(startVariants)} />}{fixed && <span className="small soft">of type {d.type}</span>}</div>

@@ -2,6 +2,7 @@
 // and of any other noun by its fields.
 import type { Config, Edit, Rule } from "../api/client";
 import { stringify } from "../api/json";
+import { localTime } from "./numbers";
 import { conditionWords, ruleWords, serveWords, value } from "./serving";
 
 export type Draft = Pick<Config, "enabled" | "offVariant" | "prerequisites" | "rules" | "default">;
@@ -50,12 +51,14 @@ function rulesDifference(before: Rule[], after: Rule[]): string[] {
   return lines;
 }
 
+const moment = (at: string | undefined, none: string) => (at ? localTime(at) : none);
+
 function ruleDifference(old: Rule, now: Rule): string[] {
   const lines: string[] = [];
   if (!same(old.if, now.if)) lines.push(`rule ${now.id}, who: ${conditionWords(old.if)} → ${conditionWords(now.if)}`);
   if (!same(old.serve, now.serve)) lines.push(`rule ${now.id}, serves: ${serveWords(old.serve)} → ${serveWords(now.serve)}`);
-  if (old.notBefore !== now.notBefore) lines.push(`rule ${now.id}, from: ${old.notBefore ?? "always"} → ${now.notBefore ?? "always"}`);
-  if (old.notAfter !== now.notAfter) lines.push(`rule ${now.id}, until: ${old.notAfter ?? "for good"} → ${now.notAfter ?? "for good"}`);
+  if (old.notBefore !== now.notBefore) lines.push(`rule ${now.id}, from: ${moment(old.notBefore, "always")} → ${moment(now.notBefore, "always")}`);
+  if (old.notAfter !== now.notAfter) lines.push(`rule ${now.id}, until: ${moment(old.notAfter, "for good")} → ${moment(now.notAfter, "for good")}`);
   if ((old.description ?? "") !== (now.description ?? "")) lines.push(`rule ${now.id}, description: ${now.description || "none"}`);
   return lines;
 }

@@ -65,6 +65,11 @@ function coarse(off: number): string {
   return `${Math.floor(off / size)} ${name}`;
 }
 
+const zoned = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+// localTime is a moment in the reader's own zone.
+export const localTime = (at: string | number) => zoned.format(new Date(at));
+
 // percentToPPM reads a percentage that a person typed.
 export const percentToPPM = (percent: number) => Math.max(0, Math.min(million, Math.round(percent * 10_000)));
 

@@ -1,13 +1,9 @@
 // What a rollout waits for, and the points that its charts are drawn of.
 import type { AuditEntry, Evidence, Rollout, Schemas } from "../api/client";
-import { milliseconds, plural, progress, share } from "./numbers";
+import { interval, milliseconds, number, plural, progress, share } from "./numbers";
+import { holdOf } from "./plan";
 
-export const holdOf = (s: Schemas["Step"] | undefined) => milliseconds(s?.hold) ?? 300_000;
-
-// least is how long a plan takes at least.
-export const least = (steps: Schemas["Step"][]) => steps.reduce((sum, s) => sum + holdOf(s), 0);
-
-export interface Wait { what: string; done: boolean; until?: number; part?: number }
+export interface Wait { what: string; done: boolean; until?: number; part?: number; about?: number }
 
 // waits lists what must hold before a rollout advances, and what does already.
 export function waits(r: Rollout, now: number): Wait[] {
@@ -27,7 +23,7 @@ export function waits(r: Rollout, now: number): Wait[] {
   list.push({ what: "at least 100 treatment units in this step", done: e.stepUnits.treatment >= 100, part: e.stepUnits.treatment / 100 });
   for (const g of e.guardrails ?? []) {
     if (g.stream) list.push({ what: `${g.metric} is within its limit`, done: g.stream.state === "normal" || g.stream.state === "learning" });
-    else list.push({ what: `${g.metric} is shown to be healthy at ${share(next.ppm)}`, done: g.advanceE >= g.advanceThreshold && g.advanceThreshold > 0, part: progress(g.advanceE, g.advanceThreshold) });
+    else list.push({ what: `${g.metric} is shown to be healthy at ${share(next.ppm)}`, done: g.advanceE >= g.advanceThreshold && g.advanceThreshold > 0, part: progress(g.advanceE, g.advanceThreshold), about: milliseconds(g.enoughIn ?? undefined) });
   }
   for (const b of e.blocks ?? []) list.push({ what: b, done: false });
   if (e.lossy) list.push({ what: `telemetry is whole: ${e.lossy}`, done: false });
@@ -42,6 +38,16 @@ export function pointOf(r: Rollout, now: number): Point | undefined {
   return r.evidence && { t: now / 1000, ppm: r.steps?.[r.evidence.step]?.ppm ?? 0, evidence: r.evidence };
 }
 
+// joined adds a point. How a step's evidence came about is kept once for each
+// step, with its latest point.
+export function joined(old: Point[], point: Point): Point[] {
+  const last = old.at(-1);
+  if (last?.t === point.t) return old;
+  if (!last || last.evidence.step !== point.evidence.step) return [...old, point];
+  const brief = (all: Evidence["guardrails"]) => all?.map(({ track: _track, ...rest }) => rest) ?? null;
+  return [...old.slice(-5000, -1), { ...last, evidence: { ...last.evidence, guardrails: brief(last.evidence.guardrails), ...(last.evidence.success && { success: brief(last.evidence.success) }) } }, point];
+}
+
 // points joins what the audit log holds with what was seen while the page was
 // open, in time order, and thins it out so that a day remains drawable.
 export function points(r: Rollout, entries: AuditEntry[], seen: Point[]): Point[] {
@@ -54,6 +60,18 @@ export function points(r: Rollout, entries: AuditEntry[], seen: Point[]): Point[
   return all.filter((p, i) => i % every === 0 || i === all.length - 1 || held.includes(p));
 }
 
+// sharesOver is the share that was intended, by the decisions that moved it.
+export function sharesOver(r: Rollout, entries: AuditEntry[], now: number): { t: number[]; values: Series } {
+  const steps = r.steps ?? [], over = (state?: string) => state !== undefined && !["pending", "running", "paused", "holding", "completed"].includes(state);
+  const moves = entries.toSorted((a, b) => a.seq - b.seq).flatMap((e) => {
+    const after = e.edits?.find((x) => x.noun === "rollout" && x.key === r.id)?.after as Partial<Rollout> | undefined;
+    return after ? [{ t: Date.parse(e.at) / 1000, ppm: over(after.state) ? 0 : steps[after.at ?? 0]?.ppm ?? 0 }] : [];
+  });
+  const end = (r.endedAt ? Date.parse(r.endedAt) : now) / 1000, last = moves.at(-1);
+  if (last && end > last.t) moves.push({ t: end, ppm: last.ppm });
+  return { t: moves.map((m) => m.t), values: moves.map((m) => m.ppm / 10_000) };
+}
+
 export type Series = (number | null)[];
 
 // seriesOf is one guardrail's numbers over time.
@@ -62,10 +80,27 @@ export function seriesOf(all: Point[], metric: string, by: "guardrails" | "succe
   const pick = (f: (m: NonNullable<(typeof of)[number]>) => number | null | undefined): Series => of.map((m) => (m ? f(m) ?? null : null));
   return {
     t: all.map((p) => p.t),
-    estimate: pick((m) => m.estimate), low: pick((m) => m.interval?.[0]), high: pick((m) => m.interval?.[1]),
-    e: pick((m) => (m.e > 0 ? m.e : null)), threshold: pick((m) => m.threshold), advance: pick((m) => (m.advanceE > 0 ? m.advanceE : null)), advanceThreshold: pick((m) => m.advanceThreshold || null),
+    estimate: pick((m) => m.estimate), low: pick((m) => m.interval?.[0]), high: pick((m) => m.interval?.[1]), next: pick((m) => m.advanceMargin || null),
     value: pick((m) => m.stream?.value), limit: pick((m) => m.stream?.limit),
   };
+}
+
+// evidenceOver is how a guardrail's evidence grew: what was seen, and of the
+// step in force what the judge still knows of the time before.
+export function evidenceOver(all: Point[], metric: string, by: "guardrails" | "success") {
+  const at = new Map<number, { e: number; advance: number }>();
+  let threshold = 0, advanceThreshold = 0;
+  for (const p of all) {
+    const m = (p.evidence[by] ?? []).find((x) => x.metric === metric);
+    if (!m) continue;
+    at.set(p.t, { e: m.e, advance: m.advanceE });
+    for (const x of m.track ?? []) at.set(Date.parse(x.at) / 1000, { e: x.e, advance: x.advanceE });
+    threshold = m.threshold;
+    advanceThreshold = m.advanceThreshold || advanceThreshold;
+  }
+  const t = [...at.keys()].sort((a, b) => a - b);
+  const drawn = (v: number) => (v > 0 ? v : null); // an axis of logarithms has no zero
+  return { t, e: t.map((x) => drawn(at.get(x)!.e)), advance: t.map((x) => drawn(at.get(x)!.advance)), threshold: t.map(() => drawn(threshold)), advanceThreshold: t.map(() => drawn(advanceThreshold)) };
 }
 
 // margin is where harm begins, on the scale of the estimate: a ratio for rates,
@@ -78,12 +113,17 @@ export function marginLine(m: Schemas["MetricEvidence"], better: "lower" | "high
   return m.control !== null && m.control !== undefined ? way * m.margin.relative * Math.abs(m.control) : undefined;
 }
 
-// detectable is about how large a relative rise of a rate is noticed with n
-// units in the smaller arm and m in the other: the classical size at which a
-// test of level alpha has a power of 80 %, with a third more for looking at all
-// times.
-export function detectable(rate: number, n: number, m: number, alpha: number): number {
-  if (!(rate > 0) || !(n > 0) || !(m > 0)) return Infinity;
-  const z = Math.sqrt(2 * Math.log(1 / alpha)) + 0.84;
-  return (1.33 * z * Math.sqrt(rate * (1 - rate) * (1 / n + 1 / m))) / rate;
+// effectWords tells the treatment against control: of rates a ratio, of means a
+// difference.
+export function effectWords(m: Schemas["MetricEvidence"], ratio: boolean): string {
+  if (m.estimate === null || m.estimate === undefined) return "not known yet";
+  return `${ratio ? "×" : m.estimate > 0 ? "+" : ""}${interval(m.estimate, m.interval)}`;
+}
+
+// isRatio says on which scale a metric is compared.
+export const isRatio = (all: Schemas["MetricView"][] | undefined, key: string) => (all ?? []).find((m) => m.key === key)?.type === "rate";
+
+export function marginWords(m: { relative?: number; absolute?: number } | undefined): string {
+  if (m?.absolute) return `at most ${number(m.absolute)} worse`;
+  return m?.relative ? `at most ${number(100 * m.relative)} % worse` : "no worse at all";
 }

@@ -1,7 +1,8 @@
-// The addresses of all pages. They stand behind the #, so that the page works
+// All pages, by their addresses. They stand behind the #, so that the page works
 // wherever the server puts it.
-import { createHashHistory, createRootRoute, createRoute, createRouter, lazyRouteComponent, redirect, useNavigate, useSearch } from "@tanstack/react-router";
+import { createHashHistory, createRootRoute, createRoute, createRouter, lazyRouteComponent, redirect } from "@tanstack/react-router";
 
+import { parseSearch, type Search, stringifySearch } from "./address";
 import { Empty, Waiting } from "./parts/basics";
 import { Home } from "./pages/home";
 import { Shell } from "./shell";
@@ -10,8 +11,6 @@ const root = createRootRoute({
   component: Shell,
   notFoundComponent: () => <Empty title="There is no such page" action={<a href="#/">Home</a>}>The address leads nowhere. Ctrl-K finds flags and pages.</Empty>,
 });
-
-export type Search = Record<string, string | undefined>;
 
 // What stands in the address is text, whatever it looks like.
 const validateSearch = (search: Record<string, unknown>): Search =>
@@ -54,32 +53,3 @@ export const router = createRouter({
   routeTree: root.addChildren([home, ...pages]), history: createHashHistory(), defaultPreload: false, scrollRestoration: true,
   defaultPendingComponent: Waiting, parseSearch, stringifySearch,
 });
-
-// Searches are plain text both ways: 1 stays "1", and nothing is quoted.
-function parseSearch(text: string) {
-  return Object.fromEntries(new URLSearchParams(text));
-}
-
-function stringifySearch(search: Record<string, unknown>) {
-  const text = new URLSearchParams(Object.entries(search).filter(([, v]) => v !== undefined && v !== "").map(([k, v]) => [k, String(v)])).toString();
-  return text && `?${text}`;
-}
-
-// useAddress is what stands in the address behind the ?, and how to change it.
-export function useAddress(): [Search, (next: Search, keep?: "push" | "replace") => void] {
-  const search = useSearch({ strict: false }) as Search;
-  const navigate = useNavigate();
-  return [search, (next, how = "replace") => void navigate({ to: ".", search: ((old: Search) => ({ ...old, ...next })) as never, replace: how === "replace" })];
-}
-
-export const to = {
-  flag: (key: string, environment?: string, tab?: string) => `#/flags/${encodeURIComponent(key)}` + query({ environment, tab }),
-  rollout: (id: string) => `#/rollouts/${encodeURIComponent(id)}`,
-  approval: (id: string) => `#/approvals/${encodeURIComponent(id)}`,
-  newRollout: (flag: string, environment: string) => "#/rollouts/new" + query({ flag, environment }),
-  person: (id: string, search: Search = {}) => `#/people/${encodeURIComponent(id.replace(/^user:/, ""))}` + query(search),
-  team: (key: string, search: Search = {}) => `#/teams/${encodeURIComponent(key)}` + query(search),
-  audit: (narrow: Search) => "#/audit" + query(narrow),
-};
-
-const query = (of: Search) => stringifySearch(of);

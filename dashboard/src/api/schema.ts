@@ -1699,6 +1699,8 @@ export interface components {
             id: string;
         };
         ChangeRequest: {
+            /** @description what whoever applied it said */
+            appliedAs?: string;
             appliedAt?: string;
             appliedBy?: string;
             approvals?: components["schemas"]["Approval"][] | null;
@@ -1725,6 +1727,10 @@ export interface components {
         };
         Changes: {
             changes: components["schemas"]["ChangeRequest"][] | null;
+            /** @description whether there are further ones */
+            more?: boolean;
+            /** @description where they go on: the value of before */
+            next?: string;
         };
         Checkpoint: {
             /**
@@ -1946,6 +1952,8 @@ export interface components {
         };
         Deliveries: {
             deliveries: components["schemas"]["Delivery"][] | null;
+            /** @description whether there are further ones */
+            more?: boolean;
         };
         Delivery: {
             /**
@@ -2375,6 +2383,11 @@ export interface components {
             edited?: boolean;
             examples?: components["schemas"]["Example"][] | null;
             flag: string;
+            /**
+             * Format: double
+             * @description share that a retreat, which waits for nobody, could give something else later, and could not before
+             */
+            latent?: number;
             /** @description from which variant to which */
             moves?: components["schemas"]["Move"][] | null;
             /** @description affected of all, 0 to 1 */
@@ -2640,6 +2653,8 @@ export interface components {
         ListChanges: {
             /** @description those that are decided or expired too */
             all?: boolean;
+            /** @description only those that come after this one in the list, by its id */
+            before?: string;
             /**
              * Format: int64
              * @description how many at most (default 50)
@@ -2673,6 +2688,8 @@ export interface components {
             tag?: string;
         };
         ListRollouts: {
+            /** @description only those older than this one, by its id */
+            before?: string;
             /** @description only those of one */
             environment?: string;
             /** @description only those of one */
@@ -3725,6 +3742,10 @@ export interface components {
             why?: string;
         };
         Rollouts: {
+            /** @description whether there are further ones */
+            more?: boolean;
+            /** @description where they go on: the value of before */
+            next?: string;
             rollouts: components["schemas"]["Rollout"][] | null;
         };
         Rule: {
@@ -4923,6 +4944,7 @@ export interface operations {
         parameters: {
             query?: {
                 all?: boolean;
+                before?: string;
                 limit?: number;
             };
             header?: never;
@@ -5074,7 +5096,10 @@ export interface operations {
     };
     apply_change: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description apply nothing; tell the plan, if it can be applied */
+                dryRun?: boolean;
+            };
             header?: never;
             path: {
                 /** @description the change's id */
@@ -5082,7 +5107,14 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @description what you say to it, if anything; why it is made was said when it was proposed */
+                    reason?: string;
+                };
+            };
+        };
         responses: {
             /** @description Done */
             200: {
@@ -8995,6 +9027,7 @@ export interface operations {
     list_rollouts: {
         parameters: {
             query?: {
+                before?: string;
                 environment?: string;
                 flag?: string;
                 limit?: number;

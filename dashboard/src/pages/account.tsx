@@ -10,7 +10,7 @@ import { audit } from "../api/queries";
 import { Card, Empty, Moment, Page, Ready, Trouble } from "../parts/basics";
 import { EntryLine } from "../parts/entries";
 import { GrantTags } from "../parts/grants";
-import { to } from "../routes";
+import { to } from "../address";
 import { nameOf } from "../words/access";
 
 export function Account() {

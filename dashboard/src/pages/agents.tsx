@@ -13,7 +13,7 @@ import { EnvelopeFacts, EnvelopeForm, Use } from "../parts/envelope";
 import { FormPage, Lead } from "../parts/form";
 import { Icon } from "../parts/icons";
 import { Secret } from "../parts/secret";
-import { to, useAddress } from "../routes";
+import { to, useAddress } from "../address";
 import { nameOf } from "../words/access";
 import { type Envelope, envelopeLines, envelopeStarts, envelopeTrouble } from "../words/envelope";
 

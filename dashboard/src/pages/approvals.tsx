@@ -9,7 +9,7 @@ import { type ChangeRequest, changeRequest, changes } from "../api/governance";
 import { Card, Copy, Differences, Empty, Meter, Moment, Page, Ready, Remaining, Tag, Why } from "../parts/basics";
 import { useChange } from "../parts/change";
 import { needs, planLines, PlanView } from "../parts/plan";
-import { to, useAddress } from "../routes";
+import { to, useAddress } from "../address";
 import { appliable, approvable, missing, titleOf, turnOf } from "../words/request";
 import type { Tone } from "../words/serving";
 

@@ -9,7 +9,7 @@ import { Card, Empty, Page, Ready, Trouble, Waiting } from "../parts/basics";
 import { EntryLine } from "../parts/entries";
 import { Proof } from "../parts/proof";
 import { clock, moment, zone } from "../parts/when";
-import { useAddress } from "../routes";
+import { useAddress } from "../address";
 import { count } from "../words/numbers";
 
 const nouns = ["flag", "rule", "rollout", "segment", "metric", "change", "policy", "agents", "user", "token", "team", "environment", "webhook", "fleet", "files"];

@@ -9,7 +9,7 @@ import { auditBefore } from "../api/queries";
 import { Card, Empty, Trouble, Waiting, Why } from "../parts/basics";
 import { fromLocal } from "../parts/condition";
 import { EntryLine } from "../parts/entries";
-import { useAddress } from "../routes";
+import { useAddress } from "../address";
 import { differences } from "../words/difference";
 import { useRevert } from "./flag-then";
 

@@ -5,7 +5,7 @@ import type { Flag } from "../api/client";
 import { rollouts } from "../api/queries";
 import { Card, Empty, Ready } from "../parts/basics";
 import { RolloutLine } from "../parts/rollout-line";
-import { to } from "../routes";
+import { to } from "../address";
 
 export function FlagRollouts({ of, environment }: { of: Flag; environment?: string }) {
   const all = useQuery(rollouts({ flag: of.key }));

@@ -9,7 +9,7 @@ import { audit } from "../api/queries";
 import { Card, Differences, Moment, Why } from "../parts/basics";
 import { useChange, type Wish } from "../parts/change";
 import { fromLocal, toLocal } from "../parts/condition";
-import { useAddress } from "../routes";
+import { useAddress } from "../address";
 import { configDifference, kept, same } from "../words/difference";
 import { conditionWords, serveWords } from "../words/serving";
 

@@ -9,7 +9,7 @@ import { parse, stringify } from "../api/json";
 import { segments } from "../api/queries";
 import { Card, Empty, Moment, Tag, Trouble } from "../parts/basics";
 import { readValue, showValue } from "../parts/condition";
-import { to, useAddress } from "../routes";
+import { to, useAddress } from "../address";
 import { asked, at as valueAt, put } from "../words/context";
 import { share } from "../words/numbers";
 import { conditionWords, value } from "../words/serving";

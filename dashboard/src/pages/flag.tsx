@@ -12,7 +12,7 @@ import { Copy, Meter, Moment, Page, Ready, Tag, Trouble, useNow, Waiting, Why } 
 import { useChange, type Wish } from "../parts/change";
 import { useDraft } from "../parts/drafts";
 import { Icon } from "../parts/icons";
-import { to, useAddress } from "../routes";
+import { to, useAddress } from "../address";
 import { plural } from "../words/numbers";
 import { ruleWords, serveWords, serving } from "../words/serving";
 import { Compare } from "./flag-compare";

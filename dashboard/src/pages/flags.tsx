@@ -8,7 +8,7 @@ import type { Flag } from "../api/client";
 import { environments, flags, rollouts } from "../api/queries";
 import { Empty, Meter, Moment, Page, Ready, Tag, Why } from "../parts/basics";
 import { Icon } from "../parts/icons";
-import { type Search, to, useAddress } from "../routes";
+import { type Search, to, useAddress } from "../address";
 import { expiries, find, seens, sorts, states, type Wanted } from "../words/finding";
 import { count, plural } from "../words/numbers";
 import { serving } from "../words/serving";

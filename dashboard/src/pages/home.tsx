@@ -10,7 +10,7 @@ import { EntryLine } from "../parts/entries";
 import { Lead } from "../parts/form";
 import { Icon } from "../parts/icons";
 import { RolloutLine } from "../parts/rollout-line";
-import { to } from "../routes";
+import { to } from "../address";
 import { plural } from "../words/numbers";
 import { freezeState } from "../words/policy";
 import { titleOf, turnOf } from "../words/request";
@@ -64,7 +64,7 @@ function Glance() {
       <Count n={moving && lately.filter((r) => r.state === "aborted").length} name="taken back today" href="#/rollouts" tone="bad" />
       <Count n={seen && behind} name="instances behind" href="#/fleet" tone="warn" />
       <Count n={all && killed} name="flags killed" href="#/flags?state=killed" tone="bad" />
-      <Count n={all && due} name="expire in two weeks" href="#/flags?state=expiring" tone="warn" />
+      <Count n={all && due} name="expire in two weeks" href="#/flags?expiry=soon" tone="warn" />
     </ul>
   );
 }
@@ -153,7 +153,7 @@ function Expiring() {
   const all = useQuery(flags());
   const now = useNow();
   return (
-    <Card title="Expires soon" actions={<a href="#/flags?state=expiring" className="small">all</a>}>
+    <Card title="Expires soon" actions={<a href="#/flags?expiry=soon" className="small">all</a>}>
       <Ready of={all}>{(list) => {
         const due = list.filter((f) => f.expiresAt && Date.parse(f.expiresAt) - now < 14 * day).toSorted((a, b) => a.expiresAt!.localeCompare(b.expiresAt!));
         if (due.length === 0) return <p className="soft small">{plural(list.length, "flag")}, none of which expires within two weeks.</p>;

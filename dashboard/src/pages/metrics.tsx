@@ -12,7 +12,7 @@ import { useChange } from "../parts/change";
 import { keyPattern } from "../parts/definition";
 import { FormPage, Lead, onTop, useRead } from "../parts/form";
 import { Icon } from "../parts/icons";
-import { to, useAddress } from "../routes";
+import { to, useAddress } from "../address";
 import { fieldDifference } from "../words/difference";
 import { milliseconds, number, progress } from "../words/numbers";
 import type { Tone } from "../words/serving";

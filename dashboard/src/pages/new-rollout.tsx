@@ -10,7 +10,7 @@ import type { Flag } from "../api/client";
 import { environments, flag as flagQuery, flags, metrics } from "../api/queries";
 import { Card, Page, Why } from "../parts/basics";
 import { useChange } from "../parts/change";
-import { useAddress } from "../routes";
+import { useAddress } from "../address";
 import { milliseconds, share, span } from "../words/numbers";
 import { bodyOf, least, type PlanDraft, presets, troubleOf } from "../words/plan";
 import { serveWords } from "../words/serving";

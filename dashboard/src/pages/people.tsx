@@ -13,7 +13,7 @@ import { EntryLine } from "../parts/entries";
 import { Field, FormPage, onTop, useRead } from "../parts/form";
 import { GrantsEditor, GrantTags } from "../parts/grants";
 import { Icon } from "../parts/icons";
-import { to, useAddress } from "../routes";
+import { to, useAddress } from "../address";
 import { clean, grantDifference, nameOf } from "../words/access";
 import { plural } from "../words/numbers";
 

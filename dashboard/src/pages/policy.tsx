@@ -12,7 +12,7 @@ import { useChange } from "../parts/change";
 import { Field, FormPage, Lead } from "../parts/form";
 import { Icon } from "../parts/icons";
 import { clock, moment, zone } from "../parts/when";
-import { useAddress } from "../routes";
+import { useAddress } from "../address";
 import { milliseconds, plural, span } from "../words/numbers";
 import { defaultPolicy, type Freeze, freezeState, needWords, type Policy, policyDifference, policyTrouble, type Risk, risks, riskWords, samePolicy } from "../words/policy";
 

@@ -13,7 +13,7 @@ import { useChange, type Wish } from "../parts/change";
 import { EntryLine, evidenceOf, toneOf } from "../parts/entries";
 import { Icon } from "../parts/icons";
 import { stateTone } from "../parts/rollout-line";
-import { to } from "../routes";
+import { to } from "../address";
 import { count, milliseconds, number, share, span } from "../words/numbers";
 import { holdOf } from "../words/plan";
 import { effectWords, isRatio, joined, type Point, pointOf, points, type Wait, waits } from "../words/rollout";

@@ -6,7 +6,7 @@ import { isLive, rollouts } from "../api/queries";
 import { Card, Empty, Page, Ready, Why } from "../parts/basics";
 import { Icon } from "../parts/icons";
 import { RolloutLine } from "../parts/rollout-line";
-import { useAddress } from "../routes";
+import { useAddress } from "../address";
 
 export function Rollouts() {
   const all = useQuery(rollouts());

@@ -13,7 +13,7 @@ import { ConditionEditor, incomplete, newTest } from "../parts/condition";
 import { keyPattern } from "../parts/definition";
 import { Field, FormPage, Lead, onTop, useRead } from "../parts/form";
 import { Icon } from "../parts/icons";
-import { to, useAddress } from "../routes";
+import { to, useAddress } from "../address";
 import { fieldDifference } from "../words/difference";
 import { count, plural } from "../words/numbers";
 import { conditionWords } from "../words/serving";

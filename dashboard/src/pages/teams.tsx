@@ -12,7 +12,7 @@ import { useChange } from "../parts/change";
 import { keyPattern } from "../parts/definition";
 import { FormPage, Lead } from "../parts/form";
 import { Icon } from "../parts/icons";
-import { to, useAddress } from "../routes";
+import { to, useAddress } from "../address";
 import { clean, grantWords, nameOf, place, sameGrant } from "../words/access";
 import { fieldDifference } from "../words/difference";
 import { plural } from "../words/numbers";

@@ -13,7 +13,7 @@ import { GrantsEditor, GrantTags } from "../parts/grants";
 import { EnvelopeFacts } from "../parts/envelope";
 import { Icon } from "../parts/icons";
 import { Secret } from "../parts/secret";
-import { useAddress } from "../routes";
+import { useAddress } from "../address";
 import { clean, grantWords } from "../words/access";
 
 type Token = Schemas["Token"];

@@ -12,7 +12,7 @@ import { useChange } from "../parts/change";
 import { keyPattern } from "../parts/definition";
 import { FormPage, Lead, onTop, useRead } from "../parts/form";
 import { Icon } from "../parts/icons";
-import { useAddress } from "../routes";
+import { useAddress } from "../address";
 import { fieldDifference } from "../words/difference";
 
 type Webhook = Schemas["WebhookView"];

@@ -4,7 +4,7 @@ import { type ReactNode, useState } from "react";
 
 import type { AuditEntry, Evidence } from "../api/client";
 import { stringify } from "../api/json";
-import { to } from "../routes";
+import { to } from "../address";
 import { differences } from "../words/difference";
 import { PreviewView } from "./plan";
 import type { Preview } from "../api/governance";

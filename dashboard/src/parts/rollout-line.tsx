@@ -1,6 +1,6 @@
 import type { Schemas } from "../api/client";
 import { isLive } from "../api/queries";
-import { to } from "../routes";
+import { to } from "../address";
 import { share } from "../words/numbers";
 import type { Tone } from "../words/serving";
 import { Moment, Tag } from "./basics";

@@ -2534,8 +2534,16 @@ export interface components {
         Freeze: {
             /** @description where (default: in every protected one) */
             environments?: string[] | null;
+            /**
+             * @description its first moment; a bare date is the beginning of that day, UTC
+             * @example 2026-12-20
+             */
             from: string;
             reason: string;
+            /**
+             * @description the moment from which it holds no more; a bare date is the end of that day, UTC
+             * @example 2027-01-02
+             */
             to: string;
         };
         FreezeAgents: {

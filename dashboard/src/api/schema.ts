@@ -1128,7 +1128,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /**
+         * Show a team.
+         * @description On the command line: `flyball team get payments-team`
+         */
+        get: operations["get_team"];
         /**
          * Replace a team.
          * @description On the command line: `flyball team update payments-team --name Payments --contact '#pay' --reason 'a new channel'`
@@ -2078,6 +2082,11 @@ export interface components {
             key: string;
             /** @description whether approvals apply */
             protected: boolean;
+            /**
+             * Format: int64
+             * @description how often the environment itself was written; the version is of what it serves
+             */
+            revision?: number;
             /**
              * @description attributes of contexts that programs tell, so that the effect of changes can be previewed; no other leaves them
              * @example [
@@ -3237,6 +3246,11 @@ export interface components {
             seq: number;
         };
         PutEnvironment: {
+            /**
+             * Format: int64
+             * @description the revision that you read; a newer one is a conflict
+             */
+            ifRevision?: number;
             /** @example staging */
             key: string;
             /** @description whether approvals apply */
@@ -3331,6 +3345,11 @@ export interface components {
         PutTeam: {
             /** @description where to reach the team */
             contact?: string;
+            /**
+             * Format: int64
+             * @description the version that you read; a newer one is a conflict
+             */
+            ifVersion?: number;
             /** @example payments-team */
             key: string;
             /** @description what people call it */
@@ -4060,8 +4079,21 @@ export interface components {
             /** @description what people call it */
             name?: string;
         };
+        TeamView: {
+            /** @description where to reach the team */
+            contact?: string;
+            /** @example payments-team */
+            key: string;
+            /** @description what people call it */
+            name?: string;
+            /**
+             * Format: int64
+             * @description rises with each change
+             */
+            version: number;
+        };
         Teams: {
-            teams: components["schemas"]["Team"][] | null;
+            teams: components["schemas"]["TeamView"][] | null;
         };
         Threshold: {
             /**
@@ -5630,6 +5662,11 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
+                    /**
+                     * Format: int64
+                     * @description the revision that you read; a newer one is a conflict
+                     */
+                    ifRevision?: number;
                     /** @example staging */
                     key: string;
                     /** @description whether approvals apply */
@@ -7389,6 +7426,11 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
+                    /**
+                     * Format: int64
+                     * @description the revision that you read; a newer one is a conflict
+                     */
+                    ifRevision?: number;
                     /** @description whether approvals apply */
                     protected?: boolean;
                     /** @description why it is made or changed */
@@ -10523,6 +10565,11 @@ export interface operations {
                 "application/json": {
                     /** @description where to reach the team */
                     contact?: string;
+                    /**
+                     * Format: int64
+                     * @description the version that you read; a newer one is a conflict
+                     */
+                    ifVersion?: number;
                     /** @example payments-team */
                     key: string;
                     /** @description what people call it */
@@ -10539,7 +10586,83 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Team"];
+                    "application/json": components["schemas"]["TeamView"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_team: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TeamView"];
                 };
             };
             /** @description What went wrong */
@@ -10621,6 +10744,11 @@ export interface operations {
                 "application/json": {
                     /** @description where to reach the team */
                     contact?: string;
+                    /**
+                     * Format: int64
+                     * @description the version that you read; a newer one is a conflict
+                     */
+                    ifVersion?: number;
                     /** @description what people call it */
                     name?: string;
                     /** @description why it is made or changed */
@@ -10635,7 +10763,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Team"];
+                    "application/json": components["schemas"]["TeamView"];
                 };
             };
             /** @description What went wrong */

@@ -121,7 +121,7 @@ var operations = []Operation{
 		command("agents unfreeze", "--reason 'it was a dashboard'"),
 
 	op("list_audit", "GET /api/v1/audit", "List who changed what, when and why.", service.Read, (*svc).ListAudit).
-		command("audit list", "--subject payments.checkout.new-flow").table("entries: seq at actor.id action subject environment version reason"),
+		command("audit list", "--subject payments.checkout.new-flow --action 'rollout.*'").table("entries: seq at actor.id action subject environment version reason"),
 	op("verify_audit", "GET /api/v1/audit/verify", "Prove that the audit log is what was written, entry by entry.", service.Read, (*svc).VerifyAudit),
 	op("checkpoint_audit", "POST /api/v1/audit/checkpoint", "Sign a statement of what the audit log's latest entry is, to be kept elsewhere.", service.Read, (*svc).Checkpoint).
 		command("audit checkpoint", "-o json > checkpoint.json"),

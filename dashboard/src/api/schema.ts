@@ -73,7 +73,7 @@ export interface paths {
         };
         /**
          * List who changed what, when and why.
-         * @description On the command line: `flyball audit list --subject payments.checkout.new-flow`
+         * @description On the command line: `flyball audit list --subject payments.checkout.new-flow --action 'rollout.*'`
          */
         get: operations["list_audit"];
         put?: never;
@@ -2638,6 +2638,11 @@ export interface components {
             reason: string;
         };
         ListAudit: {
+            /**
+             * @description what was done: an action, or a glob such as flag.* or rollout.*
+             * @example flag.kill
+             */
+            action?: string;
             /** @description who changed it */
             actor?: string;
             /**
@@ -4670,6 +4675,7 @@ export interface operations {
     list_audit: {
         parameters: {
             query?: {
+                action?: string;
                 actor?: string;
                 after?: number;
                 before?: number;

@@ -43,6 +43,7 @@ const pages = [
   page("/environments", () => import("./pages/environments"), "Environments"),
   page("/policy", () => import("./pages/policy"), "PolicyPage"),
   page("/setup", () => import("./pages/account"), "SetUpElsewhere"),
+  page("/sign-in", () => import("./pages/sign-in"), "StillIn"),
   page("/account", () => import("./pages/account"), "Account"),
   page("/tokens", () => import("./pages/tokens"), "Tokens"),
   page("/webhooks", () => import("./pages/webhooks"), "Webhooks"),

@@ -2007,6 +2007,13 @@ export interface components {
              */
             noun: string;
         };
+        EffectPoint: {
+            /** Format: date-time */
+            at: string;
+            /** Format: double */
+            estimate: number | null;
+            interval: number[] | null;
+        };
         Envelope: {
             /**
              * Format: int64
@@ -2147,6 +2154,8 @@ export interface components {
         };
         Evidence: {
             blocks?: string[] | null;
+            /** @description how exposure came about since the rollout began, at most 32 points */
+            course?: components["schemas"]["UnitPoint"][] | null;
             /** Format: int64 */
             crossed: number;
             enoughIn: string | null;
@@ -2806,6 +2815,8 @@ export interface components {
             by?: string;
             /** Format: double */
             control: number | null;
+            /** @description how the effect came about since the rollout began, at most 32 points */
+            course?: components["schemas"]["EffectPoint"][] | null;
             /** Format: double */
             e: number;
             enoughIn: string | null;
@@ -3590,6 +3601,8 @@ export interface components {
         RolloutEvidence: {
             blocks?: string[] | null;
             control: string;
+            /** @description how exposure came about since the rollout began, at most 32 points */
+            course?: components["schemas"]["UnitPoint"][] | null;
             /** Format: int64 */
             crossed: number;
             enoughIn: string | null;
@@ -4155,6 +4168,11 @@ export interface components {
             at: string;
             /** Format: double */
             e: number;
+        };
+        UnitPoint: {
+            /** Format: date-time */
+            at: string;
+            units: components["schemas"]["Arms"];
         };
         UnknownFlag: {
             environment: string;

@@ -105,14 +105,16 @@ func TestASignInReturnsBehindASubPath(t *testing.T) {
 	t.Parallel()
 	l := newLiar(t)
 	var inside *url.URL
-	proxy := httptest.NewServer(http.StripPrefix("/tools/flyball", &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(inside) }}))
+	proxy := httptest.NewUnstartedServer(http.StripPrefix("/tools/flyball", &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(inside) }}))
 	t.Cleanup(proxy.Close)
-	base := proxy.URL + "/tools/flyball"
+	origin := "http://" + proxy.Listener.Addr().String()
+	base := origin + "/tools/flyball"
 	h := open(t, withOIDC(api.OIDC{Issuer: l.URL, ClientID: "flyball"}), at(base+"/"))
 	var err error
 	if inside, err = url.Parse(h.url); err != nil {
 		t.Fatal(err)
 	}
+	proxy.Start()
 	b := newBrowser(t)
 	back := b.begin(l, base)
 	if !strings.HasPrefix(back, base+"/auth/oidc/callback?") {
@@ -127,15 +129,15 @@ func TestASignInReturnsBehindASubPath(t *testing.T) {
 	if to := b.page(back).Header.Get("Location"); !strings.HasPrefix(to, base+"/#/sign-in?failed=begun&") { // a second time
 		t.Errorf("a sign-in that fails leads to %s", to)
 	}
-	for origin, want := range map[string]int{"https://evil.example.com": 403, proxy.URL: 200} { // an origin has no path
+	for from, want := range map[string]int{"https://evil.example.com": 403, origin: 200} { // an origin has no path
 		req, err := http.NewRequestWithContext(t.Context(), "POST", base+"/auth/logout", strings.NewReader("{}"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set("Origin", origin)
+		req.Header.Set("Origin", from)
 		if resp, body := b.read(b.Do(req)); resp.StatusCode != want {
-			t.Errorf("from a page of %s: %d %s", origin, resp.StatusCode, body)
+			t.Errorf("from a page of %s: %d %s", from, resp.StatusCode, body)
 		}
 	}
 }

@@ -16,6 +16,7 @@ type Environment struct {
 	Key       string `json:"key" example:"production"`
 	Protected bool   `json:"protected" doc:"whether approvals apply"`
 	Version   int64  `json:"version,omitempty" doc:"the version of the ruleset in force; rises by one with each change"`
+	Revision  int64  `json:"revision,omitempty" doc:"how often the environment itself was written; the version is of what it serves"`
 	// SampleAttributes are the only attributes of contexts that leave programs.
 	SampleAttributes []string `json:"sampleAttributes,omitempty" doc:"attributes of contexts that programs tell, so that the effect of changes can be previewed; no other leaves them" example:"[\"country\",\"plan\"]"`
 }

@@ -38,6 +38,7 @@ type Evidence struct {
 	Quality     []DataQuality `json:"quality,omitempty"` // what is wrong with the data
 	EnoughIn    *Duration     `json:"enoughIn"`          // until every guardrail is shown healthy at the present rate; null is not known
 	Winner      *Winner       `json:"winner,omitempty"`
+	Course      []UnitPoint   `json:"course,omitempty" doc:"how exposure came about since the rollout began, at most 32 points"`
 }
 
 // A DataQuality is one thing that is wrong with the data of a rollout.
@@ -79,6 +80,20 @@ type TrackPoint struct {
 	AdvanceE float64   `json:"advanceE"`
 }
 
+// A UnitPoint is how many units were exposed by a moment of the rollout.
+type UnitPoint struct {
+	At    time.Time `json:"at"`
+	Units Arms      `json:"units"`
+}
+
+// An EffectPoint is what was known of the effect on a metric at a moment of the
+// rollout.
+type EffectPoint struct {
+	At       time.Time   `json:"at"`
+	Estimate *float64    `json:"estimate"`
+	Interval *[2]float64 `json:"interval"`
+}
+
 // MetricEvidence is what the judge knows of one metric.
 type MetricEvidence struct {
 	Metric    string      `json:"metric"`
@@ -114,8 +129,9 @@ type MetricEvidence struct {
 	// EnoughIn is the time until the metric is shown healthy, or better, should
 	// its evidence grow as it lately did; 0 if it is shown, null if it does not
 	// grow or nothing can be said.
-	EnoughIn *Duration    `json:"enoughIn"`
-	Track    []TrackPoint `json:"track,omitempty"` // how the evidence of this step came about, at most 32 points
+	EnoughIn *Duration     `json:"enoughIn"`
+	Track    []TrackPoint  `json:"track,omitempty"` // how the evidence of this step came about, at most 32 points
+	Course   []EffectPoint `json:"course,omitempty" doc:"how the effect came about since the rollout began, at most 32 points"`
 }
 
 // StreamEvidence is what the judge knows of a stream.

@@ -1,6 +1,8 @@
 package flyball_test
 
 import (
+	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,7 +47,7 @@ func TestGovernanceTellsEveryProblem(t *testing.T) {
 	bad := flyball.DefaultPolicy()
 	bad.Approvals = map[flyball.Risk]flyball.Need{flyball.RiskHigh: {Direct: 9, Staged: -1}}
 	bad.TTL = 0
-	bad.Freezes = []flyball.Freeze{{From: later, To: later, Environments: []string{"no key"}}}
+	bad.Freezes = []flyball.Freeze{{From: flyball.Start{Time: later}, To: later, Environments: []string{"no key"}}}
 	for name, tt := range map[string]struct {
 		err  error
 		want []string
@@ -83,7 +85,7 @@ func TestGovernanceTellsEveryProblem(t *testing.T) {
 func TestAFreezeHoldsFromItsFirstMomentUpToItsLast(t *testing.T) {
 	from := time.Date(2026, 12, 20, 0, 0, 0, 0, time.UTC)
 	to := from.AddDate(0, 0, 14)
-	y := flyball.Policy{Freezes: []flyball.Freeze{{From: flyball.Time{Time: from}, To: flyball.Time{Time: to}, Environments: []string{"production"}, Reason: "the holidays"}}}
+	y := flyball.Policy{Freezes: []flyball.Freeze{{From: flyball.Start{Time: flyball.Time{Time: from}}, To: flyball.Time{Time: to}, Environments: []string{"production"}, Reason: "the holidays"}}}
 	for _, tt := range []struct {
 		environment string
 		at          time.Time
@@ -93,6 +95,43 @@ func TestAFreezeHoldsFromItsFirstMomentUpToItsLast(t *testing.T) {
 	} {
 		if _, got := y.Frozen(tt.environment, tt.at); got != tt.want {
 			t.Errorf("%s at %v: %v", tt.environment, tt.at, got)
+		}
+	}
+}
+
+// The whole of each day that it names is frozen.
+func TestAFreezeOfBareDatesHasItsFirstDayAndItsLast(t *testing.T) {
+	y := flyball.DefaultPolicy()
+	if err := json.Unmarshal([]byte(`[{"from": "2026-12-20", "to": "2027-01-02", "reason": "the holidays"}]`), &y.Freezes); err != nil {
+		t.Fatal(err)
+	}
+	for at, want := range map[string]bool{
+		"2026-12-19T23:59:59Z": false, "2026-12-20T00:00:00Z": true, "2027-01-02T23:59:59Z": true, "2027-01-03T00:00:00Z": false,
+	} {
+		moment, err := time.Parse(time.RFC3339, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, got := y.Frozen("production", moment); got != want {
+			t.Errorf("frozen at %s: %v, want %v", at, got, want)
+		}
+	}
+	for text, want := range map[string]string{
+		`{"from": "2026-12-20", "to": "2026-12-20"}`:                     `"from":"2026-12-20T00:00:00Z","to":"2026-12-21T00:00:00Z"`, // one day
+		`{"from": "2026-12-20T18:00:00+02:00", "to": "2027-01-02"}`:      `"from":"2026-12-20T16:00:00Z"`,
+		`{"from": "2026-12-20T00:00:00Z", "to": "2027-01-02T00:00:00Z"}`: `"from":"2026-12-20T00:00:00Z","to":"2027-01-02T00:00:00Z"`, // as it is told
+	} {
+		var f flyball.Freeze
+		if err := json.Unmarshal([]byte(text), &f); err != nil {
+			t.Fatal(err)
+		}
+		if told, err := json.Marshal(f); err != nil || !strings.Contains(string(told), want) {
+			t.Errorf("%s is told as %s, %v", text, told, err)
+		}
+	}
+	for _, text := range []string{`{"from": "20.12.2026"}`, `{"from": 7}`} {
+		if err := json.Unmarshal([]byte(text), new(flyball.Freeze)); err == nil {
+			t.Errorf("%s is read", text)
 		}
 	}
 }

@@ -40,8 +40,8 @@ type Need struct {
 // A Freeze is a time in which nothing is raised. Retreats, and whoever breaks
 // the glass, pass.
 type Freeze struct {
-	From         Time     `json:"from"`
-	To           Time     `json:"to"`
+	From         Start    `json:"from" doc:"its first moment; a bare date is the beginning of that day, UTC" example:"2026-12-20"`
+	To           Time     `json:"to" doc:"the moment from which it holds no more; a bare date is the end of that day, UTC" example:"2027-01-02"`
 	Environments []string `json:"environments,omitempty" doc:"where (default: in every protected one)"`
 	Reason       string   `json:"reason"`
 }
@@ -97,7 +97,7 @@ func (y Policy) Validate() error {
 // Frozen returns the freeze that holds in an environment at a moment.
 func (y Policy) Frozen(environment string, now time.Time) (Freeze, bool) {
 	for _, f := range y.Freezes {
-		if now.Before(f.From.Time) || !now.Before(f.To.Time) {
+		if now.Before(f.From.Time.Time) || !now.Before(f.To.Time) {
 			continue
 		}
 		if len(f.Environments) == 0 {

@@ -177,7 +177,9 @@ func (t Time) MarshalText() ([]byte, error) {
 
 // UnmarshalJSON reads a string as [Time.UnmarshalText] does; null leaves t as
 // it is. (Without it, the embedded time would refuse bare dates.)
-func (t *Time) UnmarshalJSON(data []byte) error {
+func (t *Time) UnmarshalJSON(data []byte) error { return readTime(data, t.UnmarshalText) }
+
+func readTime(data []byte, read func(text []byte) error) error {
 	var s *string
 	if err := json.Unmarshal(data, &s); err != nil {
 		return fmt.Errorf("a time is a string such as \"2027-02-01T12:00:00Z\"")
@@ -185,11 +187,28 @@ func (t *Time) UnmarshalJSON(data []byte) error {
 	if s == nil {
 		return nil
 	}
-	return t.UnmarshalText([]byte(*s))
+	return read([]byte(*s))
 }
 
 // MarshalJSON writes RFC 3339 in UTC.
 func (t Time) MarshalJSON() ([]byte, error) { return json.Marshal(t.UTC().Format(time.RFC3339Nano)) }
+
+// A Start is a Time at which something begins: a bare date means the beginning
+// of that day in UTC, so that what is from one day to another has both whole.
+type Start struct{ Time }
+
+// UnmarshalText reads RFC 3339 or a bare date.
+func (s *Start) UnmarshalText(text []byte) error {
+	if at, err := time.Parse(time.DateOnly, string(text)); err == nil {
+		s.Time.Time = at
+		return nil
+	}
+	return s.Time.UnmarshalText(text)
+}
+
+// UnmarshalJSON reads a string as [Start.UnmarshalText] does; null leaves s as
+// it is.
+func (s *Start) UnmarshalJSON(data []byte) error { return readTime(data, s.UnmarshalText) }
 
 // A Duration is a length of time in Go's notation, such as "90s" or "24h".
 type Duration time.Duration

@@ -5,6 +5,7 @@ import { createHashHistory, createRootRoute, createRoute, createRouter, lazyRout
 import { parseSearch, type Search, stringifySearch } from "./address";
 import { Empty, Waiting } from "./parts/basics";
 import { Home } from "./pages/home";
+import { StillIn } from "./pages/sign-in";
 import { Shell } from "./shell";
 
 const root = createRootRoute({
@@ -43,6 +44,7 @@ const pages = [
   page("/environments", () => import("./pages/environments"), "Environments"),
   page("/policy", () => import("./pages/policy"), "PolicyPage"),
   page("/setup", () => import("./pages/account"), "SetUpElsewhere"),
+  createRoute({ getParentRoute: () => root, path: "/sign-in", component: StillIn }),
   page("/account", () => import("./pages/account"), "Account"),
   page("/tokens", () => import("./pages/tokens"), "Tokens"),
   page("/webhooks", () => import("./pages/webhooks"), "Webhooks"),

@@ -222,12 +222,17 @@ test("the organisation's sign-in opens the page, and is asked again before somet
     await Promise.race([consent.click(), at.waitForURL(`${other.url}/**`)]);
     await at.waitForURL(`${other.url}/**`);
   };
+  await page.goto(`${other.url}/auth/oidc/callback?state=stale&code=x`); // of yesterday's tab
+  await page.getByRole("alert").filter({ hasText: "This sign-in was not begun here" }).getByText(/more than ten minutes ago.*Begin again/).waitFor();
   await go("/policy");
   await page.getByRole("link", { name: "Sign in with your organisation" }).click();
   await vouch(page);
   await page.getByRole("heading", { name: "Policy" }).waitFor(); // where she was going
   await page.getByRole("link", { name: /ann@example.com: your account/ }).click();
   await page.getByText("You last proved who you are never").waitFor();
+  await page.goto(`${other.url}/auth/oidc/callback?state=stale&code=x`); // what fails takes nothing from her
+  await page.getByRole("heading", { name: "You are signed in" }).waitFor();
+  await page.getByRole("alert").filter({ hasText: "This sign-in was not begun here" }).waitFor();
 
   const id = "ann@example.com";
   await other.call("PUT", `/api/v1/users/${encodeURIComponent("user:" + id)}`, { ...(await other.call("GET", `/api/v1/users/${encodeURIComponent(id)}`)), version: undefined, createdAt: undefined, lastSeen: undefined, grants: [{ role: "admin" }], reason: "she runs it" });

@@ -117,6 +117,8 @@ test("charts grow as telemetry comes, and what is wrong with the data is told wi
   const effect = page.getByRole("cell", { name: /^×[\d.]+ \([\d.e+]+ to [\d.e+]+\)/ });
   for (let i = 0; i < 20 && await effect.count() === 0; i++) await send(400, { treatment: 0.05, control: 0.05, version: rollout.steppedIn });
   await effect.waitFor();
+  const { evidence } = await rolloutOf(rollout.id);
+  assert.ok(evidence.course.length > 1 && evidence.course.length <= 32 && evidence.guardrails[0].course.length > 0, "who comes later is told how it came about");
   const lopsided = page.getByText("the arms have not the sizes that they should");
   for (let i = 0; i < 30 && await lopsided.count() === 0; i++) {
     await send(600, { treatment: 0.02, control: 0.02, version: rollout.steppedIn, share: 0.1 }); // a half is meant

@@ -169,7 +169,7 @@ func TestAStaleVersionIsAConflictThatTellsTheOneInForce(t *testing.T) {
 			}
 			continue
 		}
-		read := map[string]string{"segment": "get_segment", "metric": "get_metric", "webhook": "get_webhook", "user": "get_user"}[strings.TrimPrefix(name, "update_")]
+		read := map[string]string{"segment": "get_segment", "metric": "get_metric", "webhook": "get_webhook", "user": "get_user", "team": "get_team"}[strings.TrimPrefix(name, "update_")]
 		if read == "" {
 			read = "get_flag"
 		}
@@ -189,6 +189,29 @@ func TestAStaleVersionIsAConflictThatTellsTheOneInForce(t *testing.T) {
 	}
 	if tested < 12 {
 		t.Errorf("only %d capabilities take a version", tested)
+	}
+}
+
+// The version of an environment is of what it serves; its own is its revision.
+func TestNobodyOverwritesAnEnvironmentThatTheyHaveNotRead(t *testing.T) {
+	t.Parallel()
+	h := furnished(t)
+	read := h.must("get_environment", fields{"key": "production"}).read(t, "revision").(float64)
+	update := fields{"key": "production", "protected": true, "sampleAttributes": []string{"country", "plan"}, "ifRevision": read, "reason": "a test"}
+	h.must("set_default", in(search).with("default", fields{"variant": "new"})) // makes another version, and the same environment
+	if next := h.must("update_environment", update).read(t, "revision"); next != read+1 {
+		t.Errorf("after a change it is at revision %v, and was at %v", next, read)
+	}
+	h.unchanged(func() {
+		r := h.call(h.admin, "update_environment", update.with("protected", false)).want(t, 409)
+		if got := r.problem(t).Details["revision"]; got != read+1 {
+			t.Errorf("the conflict tells revision %v, want %v", got, read+1)
+		}
+	})
+	h.must("update_environment", update.with("ifRevision", nil).with("protected", false)) // who names none has not asked
+	audit := h.must("list_audit", fields{"subject": "production", "limit": 1})
+	if strings.Contains(string(audit.body), "revision") {
+		t.Errorf("how often something was changed is no part of a change: %s", audit.body)
 	}
 }
 

@@ -66,7 +66,7 @@ func (o Operation) decode(r *http.Request, body []byte, into any) (map[string]an
 		return nil, err
 	}
 	for name, v := range extra {
-		if given, ok := fields[name]; ok && given != v {
+		if given, ok := fields[name]; ok && given != v && !o.SamePerson(name, given, v) {
 			return nil, flyball.FieldErrorf(name, "the body says %v and the path says %v", given, v)
 		}
 		fields[name] = v
@@ -87,6 +87,14 @@ func (o Operation) decode(r *http.Request, body []byte, into any) (map[string]an
 		}
 	}
 	return fields, nil
+}
+
+// SamePerson says whether two texts name one person: "user:" may be left out.
+func (o Operation) SamePerson(field string, a, b any) bool {
+	one, isText := a.(string)
+	other, areBoth := b.(string)
+	return isText && areBoth && members(o.In)(field) == reflect.TypeFor[flyball.ActorID]() &&
+		strings.TrimPrefix(one, "user:") == strings.TrimPrefix(other, "user:")
 }
 
 // maxNesting is how deep the JSON of a request may nest: twice what the

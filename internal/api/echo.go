@@ -35,6 +35,10 @@ func (o Operation) echoes(row string, of any, path ...string) Operation {
 // need not be so any more.
 var passing = []string{"evaluations", "lastEvaluated", "lastSeen"}
 
+// faring are further ones, of the thing itself and of no part of it: parts have
+// names that people choose.
+var faring = []string{"pending", "dead", "failures", "restsUntil"}
+
 // cut parts a body into what the row takes and what only the row that shows
 // the thing tells. The version that was shown is the one that was read.
 func (o Operation) cut(body []byte) (rest []byte, told map[string]json.RawMessage, err error) {
@@ -52,10 +56,12 @@ func (o Operation) cut(body []byte) (rest []byte, told map[string]json.RawMessag
 	if len(told) == 0 {
 		return body, nil, nil
 	}
-	if v, ok := told["version"]; ok && fields["ifVersion"] == nil {
-		fields["ifVersion"] = v
+	for counter, expected := range map[string]string{"version": "ifVersion", "revision": "ifRevision"} {
+		if v, ok := told[counter]; ok && fields[expected] == nil && o.Schema().Properties[expected] != nil {
+			fields[expected] = v
+		}
+		delete(told, counter)
 	}
-	delete(told, "version")
 	rest, err = json.Marshal(fields)
 	return rest, told, err
 }
@@ -105,7 +111,7 @@ func (o Operation) agree(ctx context.Context, s *service.Service, r *http.Reques
 		if err != nil {
 			return err
 		}
-		if !slices.Contains(passing, name) && !reflect.DeepEqual(says, thing[name]) {
+		if !slices.Contains(passing, name) && !slices.Contains(faring, name) && !reflect.DeepEqual(says, thing[name]) {
 			errs = append(errs, flyball.FieldErrorf(name, "%s", otherwise(name, thing[name])))
 		}
 	}

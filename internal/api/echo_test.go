@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/flyballdev/flyball/internal/api"
 )
 
 // object returns a part of an answer, as it came.
@@ -37,6 +39,7 @@ func TestWhatIsReadCanBeWrittenBackAndChangesNothing(t *testing.T) {
 		return strings.Contains(string(h.must("get_flag", fields{"key": fast}).body), "evaluations")
 	})
 	rule := h.must("list_rules", fields{"key": search, "environment": "production"}).read(t, "rules.0")
+	written := map[string]bool{}
 	for _, it := range []struct {
 		path string
 		body fields
@@ -49,12 +52,25 @@ func TestWhatIsReadCanBeWrittenBackAndChangesNothing(t *testing.T) {
 		{"environments/production/flags/" + search + "/rules/staff", fields{"rule": rule}},
 		{"segments/testers", h.must("get_segment", fields{"key": "testers"}).object(t)},
 		{"users/user:kim", h.must("get_user", fields{"id": "kim"}).object(t)},
+		{"users/kim", h.must("get_user", fields{"id": "kim"}).object(t)}, // who is user:kim
+		{"teams/payments", h.must("get_team", fields{"key": "payments"}).object(t)},
+		{"environments/production", h.must("get_environment", fields{"key": "production"}).object(t)},
+		{"environments/staging", h.must("get_environment", fields{"key": "staging"}).object(t)},
+		{"webhooks/ops", h.must("get_webhook", fields{"key": "ops"}).object(t)},
+		{"policy", h.must("get_policy", fields{}).object(t)},
+		{"files", h.must("export", fields{}).object(t)},
 		{"metrics/shop.sales", h.must("get_metric", fields{"key": "shop.sales"}).object(t)},
 		{"metrics/shop.errors", h.must("get_metric", fields{"key": "shop.errors"}).object(t)}, // of a live rollout
 	} {
+		written[it.path[:strings.IndexByte(it.path+"/", '/')]] = true
 		before := h.state()
 		if r := h.put(it.path, it.body); r.StatusCode != http.StatusOK || h.state() != before {
 			t.Errorf("%s: %d, and from %+v to %+v: %s", it.path, r.StatusCode, before, h.state(), r.body)
+		}
+	}
+	for _, o := range api.Operations() {
+		if noun := strings.Split(o.Path, "/")[3]; o.Method == http.MethodPut && !written[noun] {
+			t.Errorf("%s: nothing of %s is written back here", o.Name, noun)
 		}
 	}
 }
@@ -80,6 +96,8 @@ func TestWhatIsOnlyToldCannotBeSet(t *testing.T) {
 		{at + search, "colour", "is not known here", config.with("colour", "green")},
 		{"flags/" + search, "createdBy", "is told and not set, and here it is", flag.with("createdBy", "user:eve")},
 		{"flags/" + search, "archivedAt", "is told and not set", flag.with("archivedAt", ago(0))},
+		{"webhooks/ops", "host", "is told and not set", h.must("get_webhook", fields{"key": "ops"}).object(t).with("host", "example.com")},
+		{"users/kim", "id", "the body says user:ann and the path says kim", h.must("get_user", fields{"id": "kim"}).object(t).with("id", "user:ann")},
 		{"flags/" + search, "environments", "flyball flag configure", flag.with("environments", fields{"production": other})},
 	} {
 		var answer struct {

@@ -64,6 +64,7 @@ type settings struct {
 	admin    string // its first token, if the database has one
 	deaf     bool   // nobody writes what the receiver queues
 	oidc     api.OIDC
+	public   string // where browsers find it
 	server   func(*api.Server)
 	http     func(*http.Server)
 }
@@ -72,6 +73,7 @@ func onDatabase(url string) option          { return func(s *settings) { s.datab
 func withServer(f func(*api.Server)) option { return func(s *settings) { s.server = f } }
 func withHTTP(f func(*http.Server)) option  { return func(s *settings) { s.http = f } }
 func withOIDC(o api.OIDC) option            { return func(s *settings) { s.oidc = o } }
+func at(public string) option               { return func(s *settings) { s.public = public } }
 func deaf(s *settings)                      { s.deaf = true }
 
 // open starts a house, and ends it with the test.
@@ -145,7 +147,7 @@ func (h *house) serve(log *slog.Logger, set settings) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.api = api.New(api.Options{Service: h.service, Receiver: h.receiver, Log: log, OIDC: set.oidc, Evaluated: h.noted})
+	h.api = api.New(api.Options{Service: h.service, Receiver: h.receiver, Log: log, OIDC: set.oidc, PublicURL: set.public, Evaluated: h.noted})
 	if set.server != nil {
 		set.server(h.api)
 	}

@@ -70,7 +70,7 @@ func (p *provider) find() (*oidc.Provider, error) {
 	if p.known == nil {
 		known, err := oidc.NewProvider(oidc.ClientContext(context.Background(), p.client), p.Issuer)
 		if err != nil {
-			return nil, flyball.Errorf(flyball.Unavailable, "the provider %s does not answer as one does; the server's log tells more", p.Issuer).With("cause", err.Error())
+			return nil, failed(failedUnavailable, flyball.Unavailable, "the provider %s does not answer as one does; the server's log tells more", p.Issuer).With("cause", err.Error())
 		}
 		p.known = known
 	}
@@ -84,7 +84,8 @@ func (p *provider) config(known *oidc.Provider, origin string) oauth2.Config {
 	}
 }
 
-// origin is where the browser finds us.
+// origin is where the browser finds us: an origin, and a path if a proxy has us
+// below one.
 func (in *signIn) origin(r *http.Request) string {
 	switch {
 	case in.public != "":
@@ -97,10 +98,10 @@ func (in *signIn) origin(r *http.Request) string {
 
 func (s *Server) oidcProvider(r *http.Request) (*oidc.Provider, error) {
 	if s.signIn.oidc == nil {
-		return nil, flyball.Errorf(flyball.NotFound, "this server knows no provider of OpenID Connect: --oidc-issuer names one")
+		return nil, failed(failedNoProvider, flyball.NotFound, "this server knows no provider of OpenID Connect: --oidc-issuer names one")
 	}
 	if err := s.signIn.possible(r); err != nil {
-		return nil, err
+		return nil, failed(failedInsecure, flyball.Forbidden, "%s", err)
 	}
 	return s.signIn.oidc.find()
 }
@@ -111,7 +112,7 @@ func (s *Server) oidcProvider(r *http.Request) (*oidc.Provider, error) {
 func (s *Server) oidcLogin(w http.ResponseWriter, r *http.Request) {
 	known, err := s.oidcProvider(r)
 	if err != nil {
-		writeProblem(w, r, err)
+		s.failSignIn(w, r, err)
 		return
 	}
 	state, nonce, verifier := rand.Text(), rand.Text(), oauth2.GenerateVerifier()
@@ -130,7 +131,7 @@ func (s *Server) oidcCallback(w http.ResponseWriter, r *http.Request) {
 	n, err := s.vouched(r)
 	s.signIn.setCookie(w, r, stateCookie, "", time.Time{})
 	if err != nil {
-		writeProblem(w, r, err)
+		s.failSignIn(w, r, err)
 		return
 	}
 	s.signIn.setCookie(w, r, sessionCookie, n.Secret, n.Expires)
@@ -147,20 +148,20 @@ func (s *Server) vouched(r *http.Request) (n service.NewSession, err error) {
 	query := r.URL.Query()
 	kept := strings.Split(s.signIn.cookie(r, stateCookie), ".")
 	if len(kept) != 3 || subtle.ConstantTimeCompare([]byte(kept[0]), []byte(query.Get("state"))) != 1 {
-		return n, flyball.Errorf(flyball.Forbidden, "this sign-in was not begun in this browser, or too long ago: begin again at /auth/oidc/login")
+		return n, failed(failedBegun, flyball.Forbidden, "this sign-in was not begun in this browser, or too long ago: begin again at /auth/oidc/login")
 	}
 	if code := query.Get("error"); code != "" {
-		return n, flyball.Errorf(flyball.Forbidden, "the provider answers %s: begin again at /auth/oidc/login", errorIn(code))
+		return n, failed(failedRefused, flyball.Forbidden, "the provider answers %s: begin again at /auth/oidc/login", errorIn(code)).With("provider", errorIn(code))
 	}
 	if iss := query.Get("iss"); iss != "" && iss != s.signIn.oidc.Issuer { // RFC 9207
-		return n, flyball.Errorf(flyball.Forbidden, "the answer is another provider's")
+		return n, failed(failedUnbelieved, flyball.Forbidden, "the answer is another provider's")
 	}
 	p := s.signIn.oidc
 	select {
 	case p.turns <- struct{}{}:
 		defer func() { <-p.turns }()
 	default:
-		return n, flyball.Errorf(flyball.Overloaded, "too many people sign in at once: try again in a moment").With("retryAfter", 2)
+		return n, failed(failedBusy, flyball.Overloaded, "too many people sign in at once: try again in a moment").With("retryAfter", 2)
 	}
 	ctx, cancel := context.WithTimeout(oidc.ClientContext(r.Context(), p.client), oidcTime)
 	defer cancel()
@@ -169,7 +170,11 @@ func (s *Server) vouched(r *http.Request) (n service.NewSession, err error) {
 		return n, err
 	}
 	ctx = service.WithPrincipal(r.Context(), service.Principal{Request: requestOf(r).id})
-	return s.service.SignInAs(ctx, who, s.replaced(r))
+	n, err = s.service.SignInAs(ctx, who, s.replaced(r))
+	if e, ok := errors.AsType[*flyball.Error](err); ok && e.Code == flyball.Forbidden {
+		return n, e.With("signIn", failedDisabled)
+	}
+	return n, err
 }
 
 // redeem exchanges the code that the browser brought for who the person is.
@@ -177,18 +182,18 @@ func (p *provider) redeem(ctx context.Context, known *oidc.Provider, origin, cod
 	config := p.config(known, origin)
 	token, err := config.Exchange(ctx, code, oauth2.VerifierOption(verifier))
 	if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
-		return who, flyball.Errorf(flyball.Forbidden, "the provider does not take the code: it answers %s", errorIn(refused.ErrorCode))
+		return who, failed(failedRefused, flyball.Forbidden, "the provider does not take the code: it answers %s", errorIn(refused.ErrorCode)).With("provider", errorIn(refused.ErrorCode))
 	}
 	if err != nil {
-		return who, flyball.Errorf(flyball.Unavailable, "the provider %s does not answer", p.Issuer).With("cause", err.Error())
+		return who, failed(failedUnavailable, flyball.Unavailable, "the provider %s does not answer", p.Issuer).With("cause", err.Error())
 	}
 	raw, _ := token.Extra("id_token").(string)
 	id, err := known.Verifier(&oidc.Config{ClientID: p.ClientID}).Verify(ctx, raw)
 	if err != nil {
-		return who, flyball.Errorf(flyball.Forbidden, "what the provider says of you cannot be believed").With("cause", err.Error())
+		return who, failed(failedUnbelieved, flyball.Forbidden, "what the provider says of you cannot be believed").With("cause", err.Error())
 	}
 	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(nonce)) != 1 || len(id.Audience) != 1 {
-		return who, flyball.Errorf(flyball.Forbidden, "what the provider says of you was not meant for this sign-in")
+		return who, failed(failedUnbelieved, flyball.Forbidden, "what the provider says of you was not meant for this sign-in")
 	}
 	var claims struct {
 		Email    string `json:"email"`
@@ -197,10 +202,10 @@ func (p *provider) redeem(ctx context.Context, known *oidc.Provider, origin, cod
 		AuthTime int64  `json:"auth_time"`
 	}
 	if err := id.Claims(&claims); err != nil {
-		return who, flyball.Errorf(flyball.Forbidden, "what the provider says of you cannot be read").With("cause", err.Error())
+		return who, failed(failedUnbelieved, flyball.Forbidden, "what the provider says of you cannot be read").With("cause", err.Error())
 	}
 	if claims.Email != "" && claims.Verified != true {
-		return who, flyball.Errorf(flyball.Forbidden, "the provider does not say that your address is verified: verify it there first")
+		return who, failed(failedUnverified, flyball.Forbidden, "the provider does not say that your address is verified: verify it there first")
 	}
 	who = service.Identity{Issuer: id.Issuer, Subject: id.Subject, Email: claims.Email, Name: claims.Name}
 	if at := time.Unix(claims.AuthTime, 0); claims.AuthTime > 0 && !at.After(time.Now().Add(time.Minute)) {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/service"
 )
 
@@ -120,7 +121,7 @@ var operations = []Operation{
 		command("agents unfreeze", "--reason 'it was a dashboard'"),
 
 	op("list_audit", "GET /api/v1/audit", "List who changed what, when and why.", service.Read, (*svc).ListAudit).
-		command("audit list", "--subject payments.checkout.new-flow").table("entries: seq at actor.id action subject environment version reason"),
+		command("audit list", "--subject payments.checkout.new-flow --action 'rollout.*'").table("entries: seq at actor.id action subject environment version reason"),
 	op("verify_audit", "GET /api/v1/audit/verify", "Prove that the audit log is what was written, entry by entry.", service.Read, (*svc).VerifyAudit),
 	op("checkpoint_audit", "POST /api/v1/audit/checkpoint", "Sign a statement of what the audit log's latest entry is, to be kept elsewhere.", service.Read, (*svc).Checkpoint).
 		command("audit checkpoint", "-o json > checkpoint.json"),
@@ -143,13 +144,15 @@ var operations = []Operation{
 		command("environment list", "").table("environments: key protected version"),
 	op("get_environment", "GET /api/v1/environments/{key}", "Show an environment.", service.Read, (*svc).Environment).
 		command("environment get", "production", "key"),
-	op("update_environment", "PUT /api/v1/environments/{key}", "Say whether an environment is protected.", service.Admin, (*svc).UpdateEnvironment).still().
+	op("update_environment", "PUT /api/v1/environments/{key}", "Say whether an environment is protected.", service.Admin, (*svc).UpdateEnvironment).still().echoes("get_environment", flyball.Environment{}).
 		command("environment update", "staging --protected --reason 'customers use it'", "key"),
 	op("create_team", "POST /api/v1/teams", "Create a team, which can own flags.", service.Admin, (*svc).CreateTeam).still().
 		command("team create", "payments-team --name Payments --contact '#payments' --reason 'a new team'", "key"),
 	op("list_teams", "GET /api/v1/teams", "List teams.", service.Read, (*svc).ListTeams).
-		command("team list", "").table("teams: key name contact"),
-	op("update_team", "PUT /api/v1/teams/{key}", "Replace a team.", service.Admin, (*svc).UpdateTeam).still().
+		command("team list", "").table("teams: key name contact version"),
+	op("get_team", "GET /api/v1/teams/{key}", "Show a team.", service.Read, (*svc).Team).
+		command("team get", "payments-team", "key"),
+	op("update_team", "PUT /api/v1/teams/{key}", "Replace a team.", service.Admin, (*svc).UpdateTeam).still().echoes("get_team", service.TeamView{}).
 		command("team update", "payments-team --name Payments --contact '#pay' --reason 'a new channel'", "key"),
 	op("create_token", "POST /api/v1/tokens", "Create a token; its secret is shown once.", service.Admin, (*svc).CreateToken).still().
 		command("token create", "payments-ci --kind api --grants '[{role: editor, team: payments}]' --reason 'deploys of payments'", "name"),
@@ -177,7 +180,7 @@ var operations = []Operation{
 		command("webhook list", "").table("webhooks: key kind host enabled environments flags actions pending dead restsUntil"),
 	op("get_webhook", "GET /api/v1/webhooks/{key}", "Show a webhook and how it fares, without its secrets.", service.Admin, (*svc).Webhook).
 		command("webhook get", "payments-alerts", "key"),
-	op("update_webhook", "PUT /api/v1/webhooks/{key}", "Replace a webhook; url, secret and enabled stay if they are left out.", service.Admin, (*svc).UpdateWebhook).still().secret().
+	op("update_webhook", "PUT /api/v1/webhooks/{key}", "Replace a webhook; url, secret and enabled stay if they are left out.", service.Admin, (*svc).UpdateWebhook).still().secret().echoes("get_webhook", service.WebhookView{}).
 		command("webhook update", "payments-alerts --kind slack --environments production --reason 'all flags'", "key"),
 	op("delete_webhook", "POST /api/v1/webhooks/{key}/delete", "Take a webhook away, with what waits for it.", service.Admin, (*svc).DeleteWebhook).still().
 		command("webhook delete", "payments-alerts --reason 'the channel is closed'", "key"),

@@ -73,17 +73,24 @@ func asErrors(all []*flyball.Error) []error {
 	return errs
 }
 
-// writeProblem answers a request with what went wrong.
-func writeProblem(w http.ResponseWriter, r *http.Request, err error) {
+// problemFor makes the problem of a request. A fault of ours is logged.
+func problemFor(r *http.Request, err error) Problem {
 	p := problemOf(err)
 	of := requestOf(r)
 	p.Request = of.id
 	if p.Status == http.StatusInternalServerError && r.Context().Err() != nil {
 		p = problemOf(flyball.Errorf(flyball.Unavailable, "the request ended before its answer was ready")) // nobody reads it
 	}
-	switch p.Status {
-	case http.StatusInternalServerError:
+	if p.Status == http.StatusInternalServerError {
 		of.log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "request", p.Request, "error", err)
+	}
+	return p
+}
+
+// writeProblem answers a request with what went wrong.
+func writeProblem(w http.ResponseWriter, r *http.Request, err error) {
+	p := problemFor(r, err)
+	switch p.Status {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", retryAfter(err))
 	case http.StatusUnauthorized:

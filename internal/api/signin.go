@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -19,7 +20,7 @@ import (
 // opens what they may do under /api/v1 and nothing else; a request that changes
 // something by it must come from our own pages, and be of JSON.
 type signIn struct {
-	public  string // the origin at which browsers find the server; empty is where it listens
+	public  string // where browsers find the server, without the last slash; empty is where it listens
 	secure  bool   // that is by TLS
 	foreign *http.CrossOriginProtection
 	oidc    *provider // nil if there is none
@@ -35,7 +36,11 @@ const (
 func newSignIn(public string, o OIDC) signIn {
 	in := signIn{public: strings.TrimSuffix(public, "/"), secure: strings.HasPrefix(public, "https://"), foreign: http.NewCrossOriginProtection()}
 	if in.public != "" {
-		if err := in.foreign.AddTrustedOrigin(in.public); err != nil {
+		u, err := url.Parse(in.public)
+		if err == nil {
+			err = in.foreign.AddTrustedOrigin(u.Scheme + "://" + u.Host)
+		}
+		if err != nil {
 			panic(err) // ValidPublicURL was to be asked before
 		}
 	}
@@ -50,8 +55,8 @@ func ValidPublicURL(public string, o OIDC) error {
 	if err := safeOrigin("public-url", public); err != nil {
 		return err
 	}
-	if u, _ := url.Parse(public); public != "" && strings.Trim(u.Path+u.RawQuery+u.Fragment, "/") != "" {
-		return flyball.FieldErrorf("public-url", "%q has a path; give the address alone, such as https://flyball.example.com", public)
+	if u, _ := url.Parse(public); public != "" && (strings.ContainsAny(public, "?#") || strings.TrimSuffix(u.Path, "/") != strings.TrimSuffix(path.Clean("/"+u.Path), "/")) {
+		return flyball.FieldErrorf("public-url", "%q is more than an address and a plain path; give it such as https://flyball.example.com, or https://example.com/flyball", public)
 	}
 	if err := safeOrigin("oidc-issuer", o.Issuer); err != nil {
 		return err

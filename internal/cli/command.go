@@ -221,7 +221,7 @@ func (p *program) fields(o api.Operation, f *pflag.FlagSet, file string, args []
 		fields[name] = v
 	}
 	for i, name := range append(slices.Clip(o.Args), o.Maybe)[:len(args)] {
-		if v, ok := fields[name]; ok && v != args[i] {
+		if v, ok := fields[name]; ok && v != args[i] && !o.SamePerson(name, v, args[i]) {
 			return nil, usage{fmt.Errorf("%s: %s: the file says %v and the command %q", file, name, v, args[i])}
 		}
 		fields[name] = args[i]

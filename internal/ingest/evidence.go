@@ -71,6 +71,7 @@ func (t *trial) evidence(now time.Time) flyball.Evidence {
 	e.Quality = t.quality(&e, now)
 	e.EnoughIn = enough(e.Guardrails)
 	e.Winner = t.winner(&e)
+	e.Course = pointsOf(&t.Course, unitPoint.told)
 	return e
 }
 
@@ -160,20 +161,25 @@ func (g *gauge) report(t *trial) flyball.MetricEvidence {
 		m.AdvanceE, _ = g.advance(t)
 		m.AdvanceMargin = g.advanceMarginShown(t)
 	}
-	switch f := &g.forms; {
-	case f.tail:
-		g.reportTail(t, &m)
-	case f.requests:
-		g.reportRequests(t, &m)
-	case f.first && !g.Compared.Judged:
-		g.reportFirst(t, &m)
-	default:
-		g.reportContrast(t, &m)
-	}
+	g.measure(t, &m)
 	g.judge(t, &m)
-	m.Track = g.Track.told()
+	m.Track, m.Course = pointsOf(&g.Track, trackPoint.told), pointsOf(&g.Course, effectPoint.told)
 	m.EnoughIn = g.enoughIn(&m)
 	return m
+}
+
+// measure tells the effect, as far as it is known.
+func (g *gauge) measure(t *trial, m *flyball.MetricEvidence) {
+	switch f := &g.forms; {
+	case f.tail:
+		g.reportTail(t, m)
+	case f.requests:
+		g.reportRequests(t, m)
+	case f.first && !g.Compared.Judged:
+		g.reportFirst(t, m)
+	default:
+		g.reportContrast(t, m)
+	}
 }
 
 func (g *gauge) judge(t *trial, m *flyball.MetricEvidence) {

@@ -114,7 +114,8 @@ type gaugeState struct {
 	HealthyAt int64   `json:"healthyAt,omitempty"`
 	Healthy   bool    `json:"healthy,omitempty"`
 
-	Track track `json:"track,omitzero"` // of the evidence of this step
+	Track  track[trackPoint]  `json:"track,omitzero"`  // of the evidence of this step
+	Course track[effectPoint] `json:"course,omitzero"` // of the effect since the rollout began
 }
 
 func newGauge(m flyball.Metric, margin flyball.Margin, success bool, alpha float64) *gauge {

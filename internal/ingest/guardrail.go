@@ -209,7 +209,7 @@ func (g *gauge) step(t *trial, before int) {
 	if t.Recorded {
 		return
 	}
-	g.Track = track{}
+	g.Track = track[trackPoint]{}
 	g.MatureHead = 0
 	if g.labelled() {
 		at := t.at()

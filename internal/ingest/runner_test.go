@@ -40,7 +40,7 @@ func withRollout(t testing.TB, r flyball.Rollout) (*store.DB, string) {
 	}
 	t.Cleanup(func() { db.Close() })
 	err = db.Update(t.Context(), func(tx *store.Tx) error {
-		if err := tx.PutTeam(flyball.Team{Key: "payments"}); err != nil {
+		if _, err := tx.PutTeam(flyball.Team{Key: "payments"}, 0); err != nil {
 			return err
 		}
 		if err := tx.InsertEnvironment(flyball.Environment{Key: "production"}); err != nil {

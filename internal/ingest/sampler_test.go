@@ -227,7 +227,7 @@ func TestOnlyListedAttributesAreKeptAndNoUnitIsReadable(t *testing.T) {
 			t.Errorf("with another key %d contexts can be read", n)
 		}
 		update(t, db, func(tx *store.Tx) error {
-			return tx.UpdateEnvironment(flyball.Environment{Key: "production"})
+			return tx.UpdateEnvironment(flyball.Environment{Key: "production", Revision: 1})
 		})
 		if err := s.add(sampled{environment: "production", contexts: []flyball.SampledContext{{T: now, Unit: "new", Attributes: flyball.Attributes{"country": "CA"}}}}, now); err != nil {
 			t.Fatal(err) // it has not heard of the change yet

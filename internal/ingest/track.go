@@ -7,20 +7,41 @@ import (
 	"github.com/flyballdev/flyball"
 )
 
-// A track is how the evidence of a gauge came about in the step in force, in
-// few points: when it is full, every second one goes, and the next ones come
-// half as often.
-type track struct {
-	Every  int64        `json:"every,omitempty"`
-	Points []trackPoint `json:"points,omitempty"`
+// A track is how something came about, in few points: when it is full, every
+// second one goes, and the next ones come half as often.
+type track[P timed] struct {
+	Every  int64 `json:"every,omitempty"`
+	Points []P   `json:"points,omitempty"`
 }
 
-// A trackPoint holds logarithms of e-values, and the time in microseconds.
+// timed is a point of a track: it has a time in microseconds.
+type timed interface{ when() int64 }
+
+// A trackPoint is of the evidence of a gauge in the step in force: it holds
+// logarithms of e-values.
 type trackPoint struct {
 	T       int64   `json:"t"`
 	E       float64 `json:"e"`
 	Advance float64 `json:"a"`
 }
+
+// A unitPoint is how many units each arm had, since the rollout began.
+type unitPoint struct {
+	T int64    `json:"t"`
+	N [2]int64 `json:"n"`
+}
+
+// An effectPoint is what was known of the effect on a metric, since the rollout
+// began; of what was not known, nothing.
+type effectPoint struct {
+	T        int64       `json:"t"`
+	Estimate *float64    `json:"x,omitempty"`
+	Interval *[2]float64 `json:"i,omitempty"`
+}
+
+func (p trackPoint) when() int64  { return p.T }
+func (p unitPoint) when() int64   { return p.T }
+func (p effectPoint) when() int64 { return p.T }
 
 const (
 	maxTrack   = 32
@@ -33,11 +54,11 @@ const (
 )
 
 // add notes a point. The last one always tells how things stand now.
-func (t *track) add(p trackPoint) {
+func (t *track[P]) add(p P) {
 	if t.Every == 0 {
 		t.Every = trackEvery.Microseconds()
 	}
-	if n := len(t.Points); n > 1 && p.T-t.Points[n-2].T < t.Every {
+	if n := len(t.Points); n > 1 && p.when()-t.Points[n-2].when() < t.Every {
 		t.Points[n-1] = p
 		return
 	}
@@ -52,17 +73,60 @@ func (t *track) add(p trackPoint) {
 	t.Points, t.Every = append(kept, last), 2*t.Every
 }
 
-func (t *track) told() []flyball.TrackPoint {
-	all := make([]flyball.TrackPoint, len(t.Points))
+// due says whether a point would be one more, and not only a later last one. What
+// takes time to find out is noted then alone.
+func (t *track[P]) due(at int64) bool {
+	n := len(t.Points)
+	return n == 0 || at-t.Points[n-1].when() >= t.Every
+}
+
+// pointsOf returns the points as people read them.
+func pointsOf[P timed, Q any](t *track[P], tell func(P) Q) []Q {
+	all := make([]Q, len(t.Points))
 	for i, p := range t.Points {
-		all[i] = flyball.TrackPoint{At: fromMicros(p.T), E: math.Exp(p.E), AdvanceE: math.Exp(p.Advance)}
+		all[i] = tell(p)
 	}
 	return all
 }
 
+func (p trackPoint) told() flyball.TrackPoint {
+	return flyball.TrackPoint{At: fromMicros(p.T), E: math.Exp(p.E), AdvanceE: math.Exp(p.Advance)}
+}
+
+func (p unitPoint) told() flyball.UnitPoint {
+	return flyball.UnitPoint{At: fromMicros(p.T), Units: armsOf(p.N)}
+}
+
+func (p effectPoint) told() flyball.EffectPoint {
+	return flyball.EffectPoint{At: fromMicros(p.T), Estimate: p.Estimate, Interval: p.Interval}
+}
+
+// note notes how the rollout stands: who was exposed, and to what effect.
+func (t *trial) note() {
+	if t.Course.due(t.Clock) {
+		t.Course.add(unitPoint{T: t.Clock, N: t.Units})
+	}
+	for _, g := range t.gauges {
+		if g.unable != "" || !g.Course.due(t.Clock) {
+			continue
+		}
+		var m flyball.MetricEvidence
+		if g.measure(t, &m); m.Estimate != nil && finite(*m.Estimate) {
+			p := effectPoint{T: t.Clock, Estimate: m.Estimate}
+			if m.Interval != nil && finite(m.Interval[0]) && finite(m.Interval[1]) {
+				p.Interval = m.Interval
+			}
+			g.Course.add(p)
+		}
+	}
+}
+
+// finite says whether a number can be written down as JSON.
+func finite(x float64) bool { return !math.IsInf(x, 0) && !math.IsNaN(x) }
+
 // slope returns by how much a second something has grown over the latter half
 // of the track; ok is false if that is too short to tell.
-func (t *track) slope(of func(trackPoint) float64) (perSecond float64, ok bool) {
+func slope(t *track[trackPoint], of func(trackPoint) float64) (perSecond float64, ok bool) {
 	n := len(t.Points)
 	if n < 3 {
 		return 0, false
@@ -97,7 +161,7 @@ func (g *gauge) enoughIn(m *flyball.MetricEvidence) *flyball.Duration {
 	if m.Verdict == flyball.Healthy {
 		return new(flyball.Duration)
 	}
-	grows, ok := g.Track.slope(shown)
+	grows, ok := slope(&g.Track, shown)
 	if m.Verdict == flyball.Breached || !ok || grows <= 0 {
 		return nil
 	}

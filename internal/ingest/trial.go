@@ -80,6 +80,8 @@ type trialState struct {
 	LagSince int64    `json:"lagSince"`
 	Lags     [2]int64 `json:"lags"` // the longest of this half minute, and of the one before
 
+	Course track[unitPoint] `json:"course,omitzero"` // of the units since the rollout began
+
 	Gauges  []*gaugeState  `json:"gauges"`
 	Streams []*streamState `json:"streams,omitempty"`
 }
@@ -232,6 +234,7 @@ func (t *trial) settle() {
 	if logBF := t.sampleRatio(); logBF >= logSampleRatioThreshold {
 		t.Mismatch = true
 	}
+	t.note()
 }
 
 // change takes over what a rollout has become. A step moves whole cohorts.

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"path"
 
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/store"
@@ -12,6 +13,7 @@ type ListAudit struct {
 	Environment string        `json:"environment,omitempty" doc:"only changes of one"`
 	Subject     string        `json:"subject,omitempty" doc:"the key or id of what was changed"`
 	Actor       string        `json:"actor,omitempty" doc:"who changed it"`
+	Action      string        `json:"action,omitempty" maxLength:"128" doc:"what was done: an action, or a glob such as flag.* or rollout.*" example:"flag.kill"`
 	From        *flyball.Time `json:"from,omitempty" doc:"only entries of this time on" example:"2026-11-21T19:00:00Z"`
 	To          *flyball.Time `json:"to,omitempty" doc:"only entries before this time"`
 	After       int64         `json:"after,omitempty" minimum:"0" doc:"only entries after this one, oldest first"`
@@ -37,9 +39,12 @@ func (s *Service) ListAudit(ctx context.Context, in ListAudit) (out Audit, err e
 	if in.Limit == 0 {
 		in.Limit = 50
 	}
+	if _, err := path.Match(in.Action, ""); err != nil {
+		return out, flyball.FieldErrorf("action", "%q is neither an action, such as flag.kill, nor a glob, such as flag.*", in.Action)
+	}
 	out.Entries = []flyball.AuditEntry{}
 	which := store.AuditFilter{
-		Environment: in.Environment, Subject: in.Subject, Actor: flyball.ActorID(in.Actor),
+		Environment: in.Environment, Subject: in.Subject, Actor: flyball.ActorID(in.Actor), Action: in.Action,
 		AfterSeq: in.After, BeforeSeq: in.Before, Limit: in.Limit, OldestFirst: in.After > 0,
 	}
 	if in.From != nil {

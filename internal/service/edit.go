@@ -238,18 +238,25 @@ func (e *edit) putMetric(m flyball.Metric, read int64) error {
 	return err
 }
 
-func (e *edit) putTeam(t flyball.Team) error {
+// putTeam writes a team that was read at a revision; 0 is whatever is there, or
+// nothing.
+func (e *edit) putTeam(t flyball.Team, read int64) error {
 	old, err := e.tx.Team(t.Key)
 	var before any
-	if err == nil {
-		before = old
-	} else if flyball.CodeOf(err) != flyball.NotFound {
+	switch {
+	case flyball.CodeOf(err) == flyball.NotFound:
+	case err != nil:
 		return err
+	case read != 0 && read != old.Revision:
+		return stale("team "+t.Key, read, old.Revision)
+	default:
+		before = old.Team
 	}
 	if changed, err := e.record("team", t.Key, "", before, t); err != nil || !changed {
 		return err
 	}
-	return e.tx.PutTeam(t)
+	_, err = e.tx.PutTeam(t, old.Revision)
+	return err
 }
 
 func (e *edit) insertToken(t flyball.Token, hash []byte) error {

@@ -96,7 +96,7 @@ func (f Files) normal() (Files, error) {
 
 func (e *edit) applyFiles(files Files, p Principal) error {
 	for _, t := range files.Teams {
-		if err := e.putTeam(t); err != nil {
+		if err := e.putTeam(t, 0); err != nil {
 			return err
 		}
 	}
@@ -195,8 +195,12 @@ func (s *Service) ExportFiles(ctx context.Context, _ None) (Files, error) {
 		return out, err
 	}
 	err = s.db.View(ctx, func(tx *store.Tx) error {
-		if out.Teams, err = tx.Teams(); err != nil {
+		teams, err := tx.Teams()
+		if err != nil {
 			return err
+		}
+		for _, r := range teams {
+			out.Teams = append(out.Teams, r.Team)
 		}
 		segments, err := tx.Segments()
 		if err != nil {

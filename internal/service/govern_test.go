@@ -505,7 +505,7 @@ func TestAFreezeHoldsRaisesAndNothingElse(t *testing.T) {
 	t.Parallel()
 	h := newShop(t, nil)
 	y := flyball.DefaultPolicy()
-	y.Freezes = []flyball.Freeze{{From: flyball.Time{Time: time.Now().Add(-time.Hour)}, To: flyball.Time{Time: time.Now().Add(time.Hour)}, Environments: []string{"production"}, Reason: "the holidays"}}
+	y.Freezes = []flyball.Freeze{{From: flyball.Start{Time: flyball.Time{Time: time.Now().Add(-time.Hour)}}, To: flyball.Time{Time: time.Now().Add(time.Hour)}, Environments: []string{"production"}, Reason: "the holidays"}}
 	must[flyball.Policy](t)(h.s.SetPolicy(h.ctx, SetPolicy{Policy: y, Reason: "a test"}))
 	small := h.serve(fastOf, split(1))
 	if p := h.plan(small); p.Risk != flyball.RiskLow || !strings.Contains(p.Refused, "the holidays") {

@@ -324,7 +324,7 @@ func (c *crowd) freeze() {
 	y := flyball.DefaultPolicy()
 	if c.frozen = !c.frozen; c.frozen {
 		at := now()
-		y.Freezes = []flyball.Freeze{{From: flyball.Time{Time: at.Add(-time.Hour)}, To: flyball.Time{Time: at.Add(time.Hour)}, Reason: "the holidays"}}
+		y.Freezes = []flyball.Freeze{{From: flyball.Start{Time: flyball.Time{Time: at.Add(-time.Hour)}}, To: flyball.Time{Time: at.Add(time.Hour)}, Reason: "the holidays"}}
 	}
 	_, err := c.s.SetPolicy(c.as(c.admin, nil), SetPolicy{Policy: y, Reason: "a test"})
 	c.expect(err == nil, true, err, "frozen: %v", c.frozen)

@@ -171,48 +171,72 @@ func (s *Service) ListMetrics(ctx context.Context, _ None) (Metrics, error) {
 	return out, err
 }
 
+// TeamView is a team and its version.
+type TeamView struct {
+	flyball.Team
+	Version int64 `json:"version" doc:"rises with each change"`
+}
+
 // PutTeam is a team as it is to be.
 type PutTeam struct {
 	flyball.Team
-	Reason string `json:"reason" doc:"why it is made or changed"`
+	IfVersion int64  `json:"ifVersion,omitempty" doc:"the version that you read; a newer one is a conflict"`
+	Reason    string `json:"reason" doc:"why it is made or changed"`
 }
 
 // CreateTeam makes a team.
-func (s *Service) CreateTeam(ctx context.Context, in PutTeam) (flyball.Team, error) {
+func (s *Service) CreateTeam(ctx context.Context, in PutTeam) (TeamView, error) {
 	return s.putTeam(ctx, "team.create", in, true)
 }
 
 // UpdateTeam replaces a team.
-func (s *Service) UpdateTeam(ctx context.Context, in PutTeam) (flyball.Team, error) {
+func (s *Service) UpdateTeam(ctx context.Context, in PutTeam) (TeamView, error) {
 	return s.putTeam(ctx, "team.update", in, false)
 }
 
-func (s *Service) putTeam(ctx context.Context, action string, in PutTeam, create bool) (flyball.Team, error) {
+func (s *Service) putTeam(ctx context.Context, action string, in PutTeam, create bool) (TeamView, error) {
 	if err := in.Team.Validate(); err != nil {
-		return flyball.Team{}, err
+		return TeamView{}, err
 	}
 	_, err := s.change(ctx, changeOf{
 		access: Admin, action: action, subject: in.Team.Key, reason: in.Reason,
 		apply: func(e *edit) error {
-			_, err := e.tx.Team(in.Team.Key)
-			if err := expect("team "+in.Team.Key, create, 0, err); err != nil {
+			old, err := e.tx.Team(in.Team.Key)
+			if err := expect("team "+in.Team.Key, create, old.Revision, err); err != nil {
 				return err
 			}
-			return e.putTeam(in.Team)
+			return e.putTeam(in.Team, in.IfVersion)
 		},
 	})
-	return in.Team, err
+	if err != nil {
+		return TeamView{}, err
+	}
+	return s.Team(ctx, KeyOf{Key: in.Team.Key})
+}
+
+// Team returns a team.
+func (s *Service) Team(ctx context.Context, in KeyOf) (out TeamView, err error) {
+	err = s.db.View(ctx, func(tx *store.Tx) error {
+		r, err := tx.Team(in.Key)
+		out = TeamView{Team: r.Team, Version: r.Revision}
+		return err
+	})
+	return out, err
 }
 
 // Teams is a list of teams, by key.
 type Teams struct {
-	Teams []flyball.Team `json:"teams"`
+	Teams []TeamView `json:"teams"`
 }
 
 // ListTeams lists all teams.
-func (s *Service) ListTeams(ctx context.Context, _ None) (out Teams, err error) {
-	err = s.db.View(ctx, func(tx *store.Tx) error {
-		out.Teams, err = tx.Teams()
+func (s *Service) ListTeams(ctx context.Context, _ None) (Teams, error) {
+	out := Teams{Teams: []TeamView{}}
+	err := s.db.View(ctx, func(tx *store.Tx) error {
+		all, err := tx.Teams()
+		for _, r := range all {
+			out.Teams = append(out.Teams, TeamView{Team: r.Team, Version: r.Revision})
+		}
 		return err
 	})
 	return out, err
@@ -224,6 +248,7 @@ type PutEnvironment struct {
 	Protected bool   `json:"protected,omitempty" doc:"whether approvals apply"`
 	// SampleAttributes, if it is nil, stays as it is.
 	SampleAttributes []string `json:"sampleAttributes,omitempty" nullable:"false" doc:"attributes of contexts that programs tell, so that the effect of changes can be previewed; if it is left out it stays, an empty list is none" example:"[\"country\",\"plan\"]"`
+	IfRevision       int64    `json:"ifRevision,omitempty" doc:"the revision that you read; a newer one is a conflict"`
 	Reason           string   `json:"reason" doc:"why it is made or changed"`
 }
 
@@ -279,7 +304,12 @@ func (s *Service) UpdateEnvironment(ctx context.Context, in PutEnvironment) (fly
 			if err != nil {
 				return err
 			}
-			env := old
+			if in.IfRevision != 0 && in.IfRevision != old.Revision {
+				return flyball.Errorf(flyball.Conflict, "environment %s is at revision %d, not %d: read it again and repeat your change", in.Key, old.Revision, in.IfRevision).With("revision", old.Revision)
+			}
+			before := old
+			before.Revision = 0 // counts the changes, and is no part of one
+			env := before
 			env.Protected = in.Protected
 			if in.SampleAttributes != nil {
 				env.SampleAttributes = append([]string(nil), in.SampleAttributes...)
@@ -287,7 +317,7 @@ func (s *Service) UpdateEnvironment(ctx context.Context, in PutEnvironment) (fly
 			if err := env.Validate(); err != nil {
 				return err
 			}
-			if changed, err := e.record("environment", env.Key, "", old, env); err != nil || !changed {
+			if changed, err := e.record("environment", env.Key, "", before, env); err != nil || !changed {
 				return err
 			}
 			for _, name := range old.SampleAttributes {
@@ -298,6 +328,7 @@ func (s *Service) UpdateEnvironment(ctx context.Context, in PutEnvironment) (fly
 					break
 				}
 			}
+			env.Revision = old.Revision
 			return e.tx.UpdateEnvironment(env)
 		},
 	})

@@ -17,10 +17,11 @@ type decided struct {
 
 // brief leaves out how evidence came about: the audit log keeps how it stood.
 func brief(e flyball.Evidence) flyball.Evidence {
+	e.Course = nil
 	e.Guardrails, e.Success = slices.Clone(e.Guardrails), slices.Clone(e.Success)
 	for _, all := range [][]flyball.MetricEvidence{e.Guardrails, e.Success} {
 		for i := range all {
-			all[i].Track = nil
+			all[i].Track, all[i].Course = nil, nil
 		}
 	}
 	return e

@@ -111,7 +111,7 @@ func (s *Service) firstStart(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := tx.PutTeam(flyball.Team{Key: "default", Name: "Default team"}); err != nil {
+		if _, err := tx.PutTeam(flyball.Team{Key: "default", Name: "Default team"}, 0); err != nil {
 			return err
 		}
 		return tx.PutSetting(made, now().Format(time.RFC3339))

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/flyballdev/flyball"
@@ -169,6 +171,7 @@ type AuditFilter struct {
 	Environment string
 	Subject     string
 	Actor       flyball.ActorID
+	Action      string    // what was done, or a glob of it
 	AfterSeq    int64     // only later entries
 	BeforeSeq   int64     // only earlier entries, if not 0
 	From, To    time.Time // only entries of this time on, and before that, if not zero
@@ -202,18 +205,53 @@ func (tx *Tx) Audit(which AuditFilter) ([]flyball.AuditEntry, error) {
 	if which.Actor != "" {
 		f.and(`actor = $`, which.Actor)
 	}
-	order := ` ORDER BY seq DESC`
-	if which.OldestFirst {
-		order = ` ORDER BY seq`
-	}
 	limit := which.Limit
 	if limit <= 0 {
 		limit = DefaultAuditLimit
 	}
-	all, err := list(tx, scanEntry,
-		`SELECT body, hash FROM audit`+f.String()+order+` LIMIT `+strconv.Itoa(limit), f.args...)
+	end := ` ORDER BY seq DESC LIMIT ` + strconv.Itoa(limit)
+	if which.OldestFirst {
+		end = ` ORDER BY seq LIMIT ` + strconv.Itoa(limit)
+	}
+	where := f.String()
+	if which.Action != "" {
+		some, err := tx.ofActions(&f, which.Action, end)
+		if err != nil {
+			return nil, fmt.Errorf("read the audit log: %w", err)
+		}
+		if some == "" {
+			return nil, nil
+		}
+		where = ` WHERE seq IN (` + some + `)`
+	}
+	all, err := list(tx, scanEntry, `SELECT body, hash FROM audit`+where+end, f.args...)
 	if err != nil {
 		return nil, fmt.Errorf("read the audit log: %w", err)
 	}
 	return all, nil
+}
+
+// ofActions is a query for the entries of a filter whose action matches a glob.
+// Of each action as many are read as are wanted and no more, by its index:
+// however long the log, a rare action is found at once, and a frequent one is
+// not sorted. It is empty if there is no such action.
+func (tx *Tx) ofActions(f *filter, glob, end string) (string, error) {
+	known, err := list(tx, func(scan func(...any) error) (action string, err error) { return action, scan(&action) },
+		`WITH RECURSIVE known (action) AS (
+			SELECT MIN(action) FROM audit
+			UNION ALL SELECT (SELECT MIN(action) FROM audit WHERE action > known.action) FROM known WHERE known.action IS NOT NULL
+		) SELECT action FROM known WHERE action IS NOT NULL`)
+	if err != nil {
+		return "", err
+	}
+	var some []string
+	for i, action := range known {
+		if matches, _ := path.Match(glob, action); matches {
+			one := filter{where: f.where, args: f.args}
+			one.and(`action = $`, action)
+			f.args = one.args
+			some = append(some, fmt.Sprintf(`SELECT seq FROM (SELECT seq FROM audit%s%s) AS a%d`, one.String(), end, i))
+		}
+	}
+	return strings.Join(some, ` UNION ALL `), nil
 }

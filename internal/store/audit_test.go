@@ -14,11 +14,11 @@ import (
 func TestAuditEntriesAreFoundInOrder(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *DB) {
 		entries := []flyball.AuditEntry{
-			{Subject: "a.flag", Environment: "production", Version: 1, Actor: flyball.Actor{ID: "user:ann"}},
-			{Subject: "payments-team", Actor: flyball.Actor{ID: "user:bob"}},
-			{Subject: "b.flag", Environment: "production", Version: 2, Actor: flyball.Actor{ID: "user:ann"}},
-			{Subject: "a.flag", Environment: "development", Version: 1, Actor: flyball.Actor{ID: "user:bob"}},
-			{Subject: "other-team", Actor: flyball.Actor{ID: "user:bob"}},
+			{Action: "flag.enable", Subject: "a.flag", Environment: "production", Version: 1, Actor: flyball.Actor{ID: "user:ann"}},
+			{Action: "team.create", Subject: "payments-team", Actor: flyball.Actor{ID: "user:bob"}},
+			{Action: "flag.kill", Subject: "b.flag", Environment: "production", Version: 2, Actor: flyball.Actor{ID: "user:ann"}},
+			{Action: "flag.enable", Subject: "a.flag", Environment: "development", Version: 1, Actor: flyball.Actor{ID: `user:"action":"flag.kill"`}},
+			{Action: "team.update", Subject: "other-team", Actor: flyball.Actor{ID: "user:bob"}},
 		}
 		update(t, db, func(tx *Tx) error {
 			for i := range entries {
@@ -44,7 +44,15 @@ func TestAuditEntriesAreFoundInOrder(t *testing.T) {
 				{AuditFilter{BeforeSeq: 3}, []int64{2, 1}},
 				{AuditFilter{Environment: "production"}, []int64{3, 1}},
 				{AuditFilter{Subject: "a.flag"}, []int64{4, 1}},
-				{AuditFilter{Actor: "user:bob", Limit: 2}, []int64{5, 4}},
+				{AuditFilter{Actor: "user:bob", Limit: 2}, []int64{5, 2}},
+				{AuditFilter{Action: "flag.kill"}, []int64{3}},
+				{AuditFilter{Action: "flag.*"}, []int64{4, 3, 1}},
+				{AuditFilter{Action: "flag.*", Limit: 2}, []int64{4, 3}},
+				{AuditFilter{Action: "*.*", OldestFirst: true, AfterSeq: 1, Limit: 3}, []int64{2, 3, 4}},
+				{AuditFilter{Action: "team.?reate", Actor: "user:bob", BeforeSeq: 5}, []int64{2}},
+				{AuditFilter{Action: "flag.e*", Environment: "production", From: at, To: at.Add(time.Minute)}, []int64{1}},
+				{AuditFilter{Action: "flag"}, nil},
+				{AuditFilter{Action: "' OR 1=1 --"}, nil},
 			} {
 				found, err := tx.Audit(tt.which)
 				if err != nil {
@@ -79,7 +87,7 @@ func TestTheAuditLogRefusesToForget(t *testing.T) {
 		attacks := []string{`UPDATE audit SET body = '{}'`, `UPDATE audit SET actor = 'user:eve' WHERE seq = 1`, `DELETE FROM audit`}
 		if db.Kind() == "postgres" {
 			attacks = append(attacks, `TRUNCATE audit CASCADE`, `SET session_replication_role = replica; DELETE FROM audit`,
-				`INSERT INTO audit SELECT * FROM audit ON CONFLICT (seq) DO UPDATE SET body = '{}'`)
+				`INSERT INTO audit (seq, at, environment, version, actor, subject, body, hash) SELECT seq, at, environment, version, actor, subject, body, hash FROM audit ON CONFLICT (seq) DO UPDATE SET body = '{}'`)
 		} else {
 			attacks = append(attacks, `REPLACE INTO audit SELECT seq, at, environment, version, actor, subject, '{}', '' FROM audit`,
 				`REPLACE INTO audit SELECT seq + 1, at, environment, version, actor, subject, '{}', '' FROM audit`,
@@ -91,5 +99,49 @@ func TestTheAuditLogRefusesToForget(t *testing.T) {
 			}
 		}
 		wantWhole(t, db, 1)
+	})
+}
+
+// Of a long log a rare action is found by its index, and of a frequent one no
+// more is read than is wanted.
+func TestActionsAreFoundByTheirIndex(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		update(t, db, func(tx *Tx) error {
+			for i := range 300 {
+				e := flyball.AuditEntry{Action: "rollout.advance", Subject: "a.flag", Actor: flyball.Actor{ID: "user:ann"}, At: at}
+				if i == 7 {
+					e.Action = "flag.kill"
+				}
+				if err := tx.AppendAudit(&e); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		view(t, db, func(tx *Tx) error {
+			if db.Kind() == "postgres" {
+				if _, err := tx.exec(`SET LOCAL enable_seqscan = off`); err != nil { // as in a log of a million
+					return err
+				}
+			}
+			var f filter
+			f.and(`seq > $`, int64(0))
+			some, err := tx.ofActions(&f, "flag.*", ` ORDER BY seq DESC LIMIT 5`)
+			if err != nil {
+				return err
+			}
+			explain := map[string]string{"sqlite": `EXPLAIN QUERY PLAN `, "postgres": `EXPLAIN `}[db.Kind()]
+			plan, err := list(tx, func(scan func(...any) error) (line string, err error) {
+				if db.Kind() == "postgres" {
+					return line, scan(&line)
+				}
+				var a, b, c int
+				return line, scan(&a, &b, &c, &line)
+			}, explain+some, f.args...)
+			if all := strings.Join(plan, "\n"); !strings.Contains(all, "audit_action") || strings.Contains(strings.ToUpper(all), "SCAN AUDIT\n") {
+				t.Errorf("the plan is\n%s", all)
+			}
+			return err
+		})
 	})
 }

@@ -19,6 +19,20 @@ type MetricRecord struct {
 	Revision int64 `json:"revision"`
 }
 
+// A TeamRecord is a team and how often it was changed.
+type TeamRecord struct {
+	flyball.Team
+	Revision int64 `json:"revision"`
+}
+
+func scanTeam(scan func(...any) error) (t TeamRecord, err error) {
+	var body []byte
+	if err := scan(&body, &t.Revision); err != nil {
+		return t, err
+	}
+	return t, json.Unmarshal(body, &t.Team)
+}
+
 func scanSegment(scan func(...any) error) (s SegmentRecord, err error) {
 	var body []byte
 	if err := scan(&body, &s.Revision); err != nil {
@@ -89,7 +103,34 @@ func (tx *Tx) PutMetric(m flyball.Metric, ifRevision int64) (int64, error) {
 	return tx.putRevision("metric", m.Key, m, ifRevision)
 }
 
-// putRevision is [Tx.PutSegment] and [Tx.PutMetric]; noun is the table too.
+// Teams returns all teams, by key.
+func (tx *Tx) Teams() ([]TeamRecord, error) {
+	all, err := list(tx, scanTeam, `SELECT body, revision FROM team ORDER BY key`)
+	if err != nil {
+		return nil, fmt.Errorf("list teams: %w", err)
+	}
+	return all, nil
+}
+
+// Team returns one team.
+func (tx *Tx) Team(key string) (TeamRecord, error) {
+	found, err := list(tx, scanTeam, `SELECT body, revision FROM team WHERE key = $1`, key)
+	switch {
+	case err != nil:
+		return TeamRecord{}, fmt.Errorf("read team %q: %w", key, err)
+	case len(found) == 0:
+		return TeamRecord{}, notFound("team", key)
+	}
+	return found[0], nil
+}
+
+// PutTeam changes a team that is still at a revision, or adds one that must not
+// exist if that is 0, and returns the next revision.
+func (tx *Tx) PutTeam(t flyball.Team, ifRevision int64) (int64, error) {
+	return tx.putRevision("team", t.Key, t, ifRevision)
+}
+
+// putRevision is [Tx.PutSegment], [Tx.PutMetric] and [Tx.PutTeam]; noun is the table too.
 func (tx *Tx) putRevision(noun, key string, v any, ifRevision int64) (revision int64, err error) {
 	body, err := encode(v)
 	if err != nil {

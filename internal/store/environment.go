@@ -7,11 +7,11 @@ import (
 	"github.com/flyballdev/flyball"
 )
 
-const environmentColumns = `SELECT key, protected, version, sample_attributes FROM environment`
+const environmentColumns = `SELECT key, protected, version, revision, sample_attributes FROM environment`
 
 func scanEnvironment(scan func(...any) error) (e flyball.Environment, err error) {
 	var sampled string
-	if err := scan(&e.Key, &e.Protected, &e.Version, &sampled); err != nil {
+	if err := scan(&e.Key, &e.Protected, &e.Version, &e.Revision, &sampled); err != nil {
 		return e, err
 	}
 	if err = json.Unmarshal([]byte(sampled), &e.SampleAttributes); len(e.SampleAttributes) == 0 {
@@ -73,20 +73,25 @@ func (tx *Tx) InsertEnvironment(e flyball.Environment) error {
 }
 
 // UpdateEnvironment changes whether an environment is protected, and what is
-// sampled there. Its version is raised by [Tx.NextVersion] alone.
+// sampled there, if it is still at e.Revision. Its version is raised by
+// [Tx.NextVersion] alone.
 func (tx *Tx) UpdateEnvironment(e flyball.Environment) error {
 	sampled, err := encode(append([]string{}, e.SampleAttributes...))
 	if err != nil {
 		return err
 	}
-	n, err := tx.exec(`UPDATE environment SET protected = $1, sample_attributes = $2 WHERE key = $3`, e.Protected, sampled, e.Key)
+	n, err := tx.exec(`UPDATE environment SET protected = $1, sample_attributes = $2, revision = revision + 1 WHERE key = $3 AND revision = $4`, e.Protected, sampled, e.Key, e.Revision)
 	switch {
 	case err != nil:
 		return fmt.Errorf("update environment %q: %w", e.Key, err)
-	case n == 0:
-		return notFound("environment", e.Key)
+	case n == 1:
+		return nil
 	}
-	return nil
+	current, err := tx.Environment(e.Key)
+	if err != nil {
+		return err
+	}
+	return stale("environment", e.Key, e.Revision, current.Revision)
 }
 
 // NextVersion raises the version of an environment's ruleset and returns it.
@@ -111,33 +116,6 @@ func (tx *Tx) Tell(about string) error {
 	}
 	if _, err := tx.exec(tx.dialect.notify, about); err != nil {
 		return fmt.Errorf("tell other processes of %s: %w", about, err)
-	}
-	return nil
-}
-
-// Teams returns all teams, by key.
-func (tx *Tx) Teams() ([]flyball.Team, error) {
-	all, err := list(tx, scanBody[flyball.Team], `SELECT body FROM team ORDER BY key`)
-	if err != nil {
-		return nil, fmt.Errorf("list teams: %w", err)
-	}
-	return all, nil
-}
-
-// Team returns one team.
-func (tx *Tx) Team(key string) (flyball.Team, error) {
-	return readBody[flyball.Team](tx, "team", `SELECT body FROM team WHERE key = $1`, key)
-}
-
-// PutTeam adds a team, or changes it.
-func (tx *Tx) PutTeam(t flyball.Team) error {
-	body, err := encode(t)
-	if err == nil {
-		_, err = tx.exec(`INSERT INTO team (key, body) VALUES ($1, $2)
-			ON CONFLICT (key) DO UPDATE SET body = excluded.body`, t.Key, body)
-	}
-	if err != nil {
-		return fmt.Errorf("put team %q: %w", t.Key, err)
 	}
 	return nil
 }

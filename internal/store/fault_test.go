@@ -272,7 +272,7 @@ func TestBothDatabasesHaveTheSameTables(t *testing.T) {
 		return all
 	}
 	lite := columns(open(t, filepath.Join(t.TempDir(), "flyball.db")), `SELECT group_concat(c, ' ') FROM
-		(SELECT m.name || '.' || p.name AS c FROM sqlite_master m, pragma_table_info(m.name) p
+		(SELECT m.name || '.' || p.name AS c FROM sqlite_master m, pragma_table_xinfo(m.name) p
 		WHERE m.type = 'table' AND m.name NOT IN ('migration', 'sqlite_sequence') ORDER BY c)`)
 	pg := columns(open(t, migrated.URL(t)), `SELECT string_agg(c, ' ' ORDER BY c COLLATE "C") FROM
 		(SELECT table_name || '.' || column_name AS c FROM information_schema.columns

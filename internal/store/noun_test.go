@@ -48,13 +48,25 @@ func TestEnvironmentsAndTeams(t *testing.T) {
 			if version != 1 {
 				t.Errorf("first version %d, want 1", version)
 			}
-			return errors.Join(err,
-				tx.UpdateEnvironment(flyball.Environment{Key: "production", Version: 99, SampleAttributes: []string{"country"}}),
-				tx.PutTeam(flyball.Team{Key: "payments-team", Name: "Payments", Contact: "#pay"}))
+			team := flyball.Team{Key: "payments-team", Name: "Payments", Contact: "#pay"}
+			revision, err2 := tx.PutTeam(team, 1)
+			if revision != 2 {
+				t.Errorf("a team that was changed is at revision %d, want 2", revision)
+			}
+			env := flyball.Environment{Key: "production", Version: 99, Revision: 1, SampleAttributes: []string{"country"}}
+			err = errors.Join(err, err2, tx.UpdateEnvironment(env))
+			if e := wantCode(t, tx.UpdateEnvironment(env), flyball.Conflict); e.Details["version"] != int64(2) {
+				t.Errorf("details %v, want the current revision 2", e.Details)
+			}
+			_, err2 = tx.PutTeam(team, 1)
+			if e := wantCode(t, err2, flyball.Conflict); e.Details["version"] != int64(2) {
+				t.Errorf("details %v, want the current revision 2", e.Details)
+			}
+			return err
 		})
 		view(t, db, func(tx *Tx) error {
 			e, err := tx.Environment("production")
-			if want := (flyball.Environment{Key: "production", Version: 1, SampleAttributes: []string{"country"}}); !reflect.DeepEqual(e, want) {
+			if want := (flyball.Environment{Key: "production", Version: 1, Revision: 2, SampleAttributes: []string{"country"}}); !reflect.DeepEqual(e, want) {
 				t.Errorf("got %+v, want %+v", e, want)
 			}
 			head, errHead := tx.Head("production")
@@ -64,7 +76,7 @@ func TestEnvironmentsAndTeams(t *testing.T) {
 			_, errHead = tx.Head("nowhere")
 			wantCode(t, errHead, flyball.NotFound)
 			teams, err2 := tx.Teams()
-			if want := []flyball.Team{{Key: "payments-team", Name: "Payments", Contact: "#pay"}}; !slices.Equal(teams, want) {
+			if want := []TeamRecord{{Team: flyball.Team{Key: "payments-team", Name: "Payments", Contact: "#pay"}, Revision: 2}}; !slices.Equal(teams, want) {
 				t.Errorf("got %+v, want %+v", teams, want)
 			}
 			return errors.Join(err, err2)

@@ -111,9 +111,8 @@ func aRollout(id, flag string) flyball.Rollout {
 // furnish adds an environment, a team and flags that it serves.
 func furnish(flags ...string) func(*Tx) error {
 	return func(tx *Tx) error {
-		err := errors.Join(
-			tx.InsertEnvironment(flyball.Environment{Key: "production", Protected: true}),
-			tx.PutTeam(flyball.Team{Key: "payments-team"}))
+		_, err := tx.PutTeam(flyball.Team{Key: "payments-team"}, 0)
+		err = errors.Join(err, tx.InsertEnvironment(flyball.Environment{Key: "production", Protected: true}))
 		for _, key := range flags {
 			f := aFlag(key)
 			err = errors.Join(err, tx.InsertFlag(f, "user:ann", at), tx.InsertFlagConfig("production", flyball.NewFlagConfig(f), 0))

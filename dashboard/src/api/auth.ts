@@ -94,7 +94,7 @@ export const stepUp = (password: string) => post("/auth/stepup", { password }).t
 // leave goes to the organisation's sign-in, which comes back to the front door;
 // comeBack then goes on where somebody was.
 const left = "flyball.place";
-export const leave = () => sessionStorage.setItem(left, location.hash);
+export const leave = () => { if (!["", "#/"].includes(location.hash)) sessionStorage.setItem(left, location.hash); }; // a second try leaves from the front door
 export function comeBack() {
   const at = sessionStorage.getItem(left);
   sessionStorage.removeItem(left);

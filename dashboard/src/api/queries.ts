@@ -39,7 +39,7 @@ export const rollout = (id: string) => queryOptions({
   queryFn: () => read(get("/api/v1/rollouts/{id}", { params: { path: { id } } })),
 });
 
-export interface AuditFilter { environment?: string; subject?: string; actor?: string; from?: string; to?: string }
+export interface AuditFilter { environment?: string; subject?: string; actor?: string; action?: string; from?: string; to?: string }
 
 export const audit = (narrow: AuditFilter, limit = 50) => queryOptions({
   queryKey: ["audit", narrow, limit],

@@ -73,7 +73,7 @@ export interface paths {
         };
         /**
          * List who changed what, when and why.
-         * @description On the command line: `flyball audit list --subject payments.checkout.new-flow`
+         * @description On the command line: `flyball audit list --subject payments.checkout.new-flow --action 'rollout.*'`
          */
         get: operations["list_audit"];
         put?: never;
@@ -1128,7 +1128,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /**
+         * Show a team.
+         * @description On the command line: `flyball team get payments-team`
+         */
+        get: operations["get_team"];
         /**
          * Replace a team.
          * @description On the command line: `flyball team update payments-team --name Payments --contact '#pay' --reason 'a new channel'`
@@ -2003,6 +2007,13 @@ export interface components {
              */
             noun: string;
         };
+        EffectPoint: {
+            /** Format: date-time */
+            at: string;
+            /** Format: double */
+            estimate: number | null;
+            interval: number[] | null;
+        };
         Envelope: {
             /**
              * Format: int64
@@ -2079,6 +2090,11 @@ export interface components {
             /** @description whether approvals apply */
             protected: boolean;
             /**
+             * Format: int64
+             * @description how often the environment itself was written; the version is of what it serves
+             */
+            revision?: number;
+            /**
              * @description attributes of contexts that programs tell, so that the effect of changes can be previewed; no other leaves them
              * @example [
              *       "country",
@@ -2138,6 +2154,8 @@ export interface components {
         };
         Evidence: {
             blocks?: string[] | null;
+            /** @description how exposure came about since the rollout began, at most 32 points */
+            course?: components["schemas"]["UnitPoint"][] | null;
             /** Format: int64 */
             crossed: number;
             enoughIn: string | null;
@@ -2534,8 +2552,16 @@ export interface components {
         Freeze: {
             /** @description where (default: in every protected one) */
             environments?: string[] | null;
+            /**
+             * @description its first moment; a bare date is the beginning of that day, UTC
+             * @example 2026-12-20
+             */
             from: string;
             reason: string;
+            /**
+             * @description the moment from which it holds no more; a bare date is the end of that day, UTC
+             * @example 2027-01-02
+             */
             to: string;
         };
         FreezeAgents: {
@@ -2621,6 +2647,11 @@ export interface components {
             reason: string;
         };
         ListAudit: {
+            /**
+             * @description what was done: an action, or a glob such as flag.* or rollout.*
+             * @example flag.kill
+             */
+            action?: string;
             /** @description who changed it */
             actor?: string;
             /**
@@ -2784,6 +2815,8 @@ export interface components {
             by?: string;
             /** Format: double */
             control: number | null;
+            /** @description how the effect came about since the rollout began, at most 32 points */
+            course?: components["schemas"]["EffectPoint"][] | null;
             /** Format: double */
             e: number;
             enoughIn: string | null;
@@ -3229,6 +3262,11 @@ export interface components {
             seq: number;
         };
         PutEnvironment: {
+            /**
+             * Format: int64
+             * @description the revision that you read; a newer one is a conflict
+             */
+            ifRevision?: number;
             /** @example staging */
             key: string;
             /** @description whether approvals apply */
@@ -3323,6 +3361,11 @@ export interface components {
         PutTeam: {
             /** @description where to reach the team */
             contact?: string;
+            /**
+             * Format: int64
+             * @description the version that you read; a newer one is a conflict
+             */
+            ifVersion?: number;
             /** @example payments-team */
             key: string;
             /** @description what people call it */
@@ -3558,6 +3601,8 @@ export interface components {
         RolloutEvidence: {
             blocks?: string[] | null;
             control: string;
+            /** @description how exposure came about since the rollout began, at most 32 points */
+            course?: components["schemas"]["UnitPoint"][] | null;
             /** Format: int64 */
             crossed: number;
             enoughIn: string | null;
@@ -4052,8 +4097,21 @@ export interface components {
             /** @description what people call it */
             name?: string;
         };
+        TeamView: {
+            /** @description where to reach the team */
+            contact?: string;
+            /** @example payments-team */
+            key: string;
+            /** @description what people call it */
+            name?: string;
+            /**
+             * Format: int64
+             * @description rises with each change
+             */
+            version: number;
+        };
         Teams: {
-            teams: components["schemas"]["Team"][] | null;
+            teams: components["schemas"]["TeamView"][] | null;
         };
         Threshold: {
             /**
@@ -4110,6 +4168,11 @@ export interface components {
             at: string;
             /** Format: double */
             e: number;
+        };
+        UnitPoint: {
+            /** Format: date-time */
+            at: string;
+            units: components["schemas"]["Arms"];
         };
         UnknownFlag: {
             environment: string;
@@ -4630,6 +4693,7 @@ export interface operations {
     list_audit: {
         parameters: {
             query?: {
+                action?: string;
                 actor?: string;
                 after?: number;
                 before?: number;
@@ -5622,6 +5686,11 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
+                    /**
+                     * Format: int64
+                     * @description the revision that you read; a newer one is a conflict
+                     */
+                    ifRevision?: number;
                     /** @example staging */
                     key: string;
                     /** @description whether approvals apply */
@@ -7381,6 +7450,11 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
+                    /**
+                     * Format: int64
+                     * @description the revision that you read; a newer one is a conflict
+                     */
+                    ifRevision?: number;
                     /** @description whether approvals apply */
                     protected?: boolean;
                     /** @description why it is made or changed */
@@ -10515,6 +10589,11 @@ export interface operations {
                 "application/json": {
                     /** @description where to reach the team */
                     contact?: string;
+                    /**
+                     * Format: int64
+                     * @description the version that you read; a newer one is a conflict
+                     */
+                    ifVersion?: number;
                     /** @example payments-team */
                     key: string;
                     /** @description what people call it */
@@ -10531,7 +10610,83 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Team"];
+                    "application/json": components["schemas"]["TeamView"];
+                };
+            };
+            /** @description What went wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What went wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_team: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TeamView"];
                 };
             };
             /** @description What went wrong */
@@ -10613,6 +10768,11 @@ export interface operations {
                 "application/json": {
                     /** @description where to reach the team */
                     contact?: string;
+                    /**
+                     * Format: int64
+                     * @description the version that you read; a newer one is a conflict
+                     */
+                    ifVersion?: number;
                     /** @description what people call it */
                     name?: string;
                     /** @description why it is made or changed */
@@ -10627,7 +10787,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Team"];
+                    "application/json": components["schemas"]["TeamView"];
                 };
             };
             /** @description What went wrong */

@@ -51,7 +51,7 @@ function Form({ of }: { of?: Schemas["Environment"] }) {
   const save = () => begin({
     title: of ? `Change environment ${key}` : `Create environment ${key}`, verb: of ? "Apply" : "Create", plain: true, difference: lines, done: () => { location.hash = "#/environments"; },
     warning: of?.protected && !guarded ? "Nobody has to look at any change there from now on, and freezes do not hold." : undefined,
-    change: of ? { method: "PUT", path: `/api/v1/environments/${encodeURIComponent(key)}`, body: { key, protected: guarded, sampleAttributes: known } } : { method: "POST", path: "/api/v1/environments", body: { key, protected: guarded, sampleAttributes: known } },
+    change: of ? { method: "PUT", path: `/api/v1/environments/${encodeURIComponent(key)}`, body: { key, protected: guarded, sampleAttributes: known, ifRevision: of.revision } } : { method: "POST", path: "/api/v1/environments", body: { key, protected: guarded, sampleAttributes: known } },
   });
   return (
     <FormPage title={of ? `Change ${of.key}` : "Create an environment"} back="#/environments" backTo="environments" verb={of ? "Review and apply" : "Create…"} why={why} refused={refused} submit={save} aside={<>

@@ -8,7 +8,7 @@ import { Card, Empty } from "../parts/basics";
 import { Chart, type Line } from "../parts/chart";
 import { toneOf } from "../parts/entries";
 import { count } from "../words/numbers";
-import { evidenceOver, isRatio, marginLine, type Point, seriesOf, sharesOver } from "../words/rollout";
+import { evidenceOver, isRatio, marginLine, type Point, seriesOf, sharesOver, unitsOver } from "../words/rollout";
 
 export function Charts({ of, all, entries }: { of: Rollout; all: Point[]; entries: AuditEntry[] }) {
   const known = useQuery(metrics).data ?? [];
@@ -17,14 +17,14 @@ export function Charts({ of, all, entries }: { of: Rollout; all: Point[]; entrie
   const marks = entries.map((e) => ({ t: Date.parse(e.at) / 1000, tone: toneOf(e.action) }));
   const over: [number, number] = [Date.parse(of.startedAt) / 1000, Math.max(t[t.length - 1], Date.parse(of.startedAt) / 1000 + 5)]; // all charts have one time
   const latest = all[all.length - 1].evidence;
-  const shares = sharesOver(of, entries, 1000 * t[t.length - 1]);
+  const units = unitsOver(all), shares = sharesOver(of, entries, 1000 * t[t.length - 1]);
   return (
     <>
       <div className="grid">
         <Card title="Exposure">
-          <Chart title="Units exposed" t={t} marks={marks} over={over} format={count} lines={[
-            { label: of.treatment, values: all.map((p) => p.evidence.units.treatment), colour: "accent" },
-            { label: of.control, values: all.map((p) => p.evidence.units.control), colour: "soft" },
+          <Chart title="Units exposed" t={units.t} marks={marks} over={over} format={count} lines={[
+            { label: of.treatment, values: units.treatment, colour: "accent" },
+            { label: of.control, values: units.control, colour: "soft" },
           ]} />
         </Card>
         <Card title="Share">

@@ -5,23 +5,45 @@ import { type FormEvent, type ReactNode, useEffect, useState } from "react";
 
 import { base, leave, setUp, signIn, signInByToken, signOut, useSession } from "../api/auth";
 import { authorised } from "../api/try";
+import { Page } from "../parts/basics";
+import { type Failure, failureOf } from "../words/sign-in";
 
 export function SignIn() {
   const session = useSession();
   const [byToken, setByToken] = useState(false);
+  const [failure] = useState(() => failureOf(location.hash)); // of the organisation's sign-in, which leads back here
   const link = /^#\/setup\?token=([^&]+)/.exec(location.hash)?.[1];
   const people = session.accounts || session.oidc;
-  useEffect(() => { document.title = "Sign in · Flyball"; }, []);
+  useEffect(() => {
+    document.title = "Sign in · Flyball";
+    if (failure) history.replaceState(null, "", "#/"); // told once; whoever is in then is at the front door
+  }, [failure]);
   return (
     <main className="sign-in">
       <div className="line" style={{ marginBottom: 18 }}><img src="./icon.svg" width={36} height={36} alt="" /><div><h1 style={{ margin: 0, fontSize: 22, lineHeight: 1.2 }}>Flyball</h1><div className="soft small">Release in seconds, and take it back by itself.</div></div></div>
       <div className="card">
+        {failure && <Failed of={failure} />}
         {session.why && <Alert color="orange" variant="light" mb="sm" role="alert">{session.why}</Alert>}
         {link ? <SetUp token={decodeURIComponent(link)} first={!session.accounts} /> : people && !byToken ? <Password oidc={session.oidc} passwords={session.passwords} /> : <Token />}
         {people && !link && <Button variant="subtle" size="compact-xs" mt="sm" onClick={() => setByToken(!byToken)}>{byToken ? "Sign in by name and password" : "Use a token instead"}</Button>}
       </div>
     </main>
   );
+}
+
+function Failed({ of }: { of: Failure }) {
+  return (
+    <Alert color="red" variant="light" mb="sm" role="alert" title={of.title}>
+      {of.todo}
+      {(of.code || of.request) && <div className="small soft" style={{ marginTop: 6 }}>{of.code && <>The provider's word for it: <span className="mono">{of.code}</span>. </>}{of.request && <>In the server's log: <span className="mono">{of.request}</span>.</>}</div>}
+    </Alert>
+  );
+}
+
+// StillIn is for who is signed in, and could not prove anew who they are.
+export function StillIn() {
+  const failure = failureOf(location.hash);
+  return <Page title="You are signed in" about="as you were before">{failure && <Failed of={failure} />}<Button component="a" href="#/" variant="default">To the front page</Button></Page>;
 }
 
 function Form({ children, submit, label }: { children: ReactNode; submit: () => Promise<void>; label: string }) {

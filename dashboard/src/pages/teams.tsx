@@ -18,7 +18,7 @@ import { fieldDifference } from "../words/difference";
 import { plural } from "../words/numbers";
 import { bodyOf } from "./people";
 
-type Team = Schemas["Team"];
+type Team = Schemas["TeamView"];
 type User = Schemas["UserView"];
 interface Member { user: User; grant: Grant }
 
@@ -109,7 +109,7 @@ function TeamForm({ of }: { of?: Team }) {
   const why = !keyPattern.test(t.key) ? "A key has 3 to 128 of a-z, 0-9, dot, dash and underscore." : of && lines.length === 0 ? "Nothing differs yet." : undefined;
   const save = () => begin({
     title: of ? `Change team ${t.key}` : `Create team ${t.key}`, verb: of ? "Apply" : "Create", plain: true, difference: lines, done: () => { location.hash = to.team(t.key); },
-    change: of ? { method: "PUT", path: `/api/v1/teams/${encodeURIComponent(t.key)}`, body: t } : { method: "POST", path: "/api/v1/teams", body: t },
+    change: of ? { method: "PUT", path: `/api/v1/teams/${encodeURIComponent(t.key)}`, body: { ...t, ifVersion: of.version } } : { method: "POST", path: "/api/v1/teams", body: t },
   });
   return (
     <FormPage title={of ? `Change ${of.name || of.key}` : "Create a team"} back={of ? to.team(of.key) : "#/teams"} backTo={of ? "the team" : "teams"} verb={of ? "Review and apply" : "Create…"} why={why} refused={refused} submit={save} aside={<><h2>What a team is for</h2><p>Each flag and each segment has one team that answers for it. Editors of a team change what it owns, and nothing else.</p><p>The key stays for good; the name may change.</p></>}>

@@ -4,7 +4,7 @@ import type { Evidence, Flag, Rollout } from "../api/client";
 import { asked, at, put } from "./context";
 import { find } from "./finding";
 import { bodyOf, least, type PlanDraft, presets, troubleOf } from "./plan";
-import { evidenceOver, sharesOver } from "./rollout";
+import { evidenceOver, joined, seriesOf, sharesOver, unitsOver } from "./rollout";
 
 const now = Date.parse("2026-03-01T00:00:00Z");
 const config = (more = {}) => ({ flag: "f", enabled: true, offVariant: "off", default: { variant: "on" }, version: 1, ...more });
@@ -82,6 +82,20 @@ describe("rollouts", () => {
   test("the share is what was decided, and nothing once it is taken back", () => {
     const entries = [entry(3, "2026-03-01T00:00:10Z", { at: 1, state: "aborted" }), entry(2, "2026-03-01T00:00:05Z", { at: 1, state: "running" }), entry(1, "2026-03-01T00:00:00Z", { at: 0, state: "running" })];
     expect(sharesOver(rollout, entries, now)).toEqual({ t: [0, 5, 10].map((s) => now / 1000 + s), values: [1, 50, 0] });
+  });
+  test("exposure and effects are drawn from the start of the rollout, whenever the page was opened", () => {
+    const course = (estimate: number) => [{ at: "2026-03-01T00:00:01Z", estimate, interval: null }, { at: "2026-03-01T00:00:03Z", estimate, interval: [0.5, 2] }];
+    const point = (t: number, n: number, estimate: number) => ({ t: now / 1000 + t, ppm: 0, evidence: {
+      step: 1, units: { treatment: n, control: 2 * n }, course: [{ at: "2026-03-01T00:00:01Z", units: { treatment: 1, control: 2 } }],
+      guardrails: [{ metric: "m", estimate, interval: [0.8, 1.4], advanceMargin: 1.1, course: course(estimate + 1) }],
+    } as unknown as Evidence });
+    const all = joined(joined([], point(8, 4, 1.2)), point(9, 5, 1.1));
+    expect(unitsOver(all)).toEqual({ t: [1, 8, 9].map((s) => now / 1000 + s), treatment: [1, 4, 5], control: [2, 8, 10] });
+    expect(seriesOf(all, "m", "guardrails")).toMatchObject({
+      t: [1, 3, 8, 9].map((s) => now / 1000 + s), estimate: [2.1, 2.1, 1.2, 1.1], low: [null, 0.5, 0.8, 0.8], high: [null, 2, 1.4, 1.4], next: [null, null, 1.1, 1.1],
+    });
+    expect(all[0].evidence.guardrails![0].course).toBeUndefined(); // kept once
+    expect(unitsOver([]).t).toEqual([]);
   });
   test("evidence is drawn from before the page was opened, and never at zero", () => {
     const guardrail = { metric: "m", e: 4, advanceE: 0, threshold: 100, advanceThreshold: 20, track: [{ at: "2026-03-01T00:00:01Z", e: 2, advanceE: 1 }] };

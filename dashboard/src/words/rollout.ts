@@ -39,13 +39,13 @@ export function pointOf(r: Rollout, now: number): Point | undefined {
 }
 
 // joined adds a point. How a step's evidence came about is kept once for each
-// step, with its latest point.
+// step, with its latest point, and that of the whole rollout with the latest alone.
 export function joined(old: Point[], point: Point): Point[] {
   const last = old.at(-1);
   if (last?.t === point.t) return old;
   if (!last || last.evidence.step !== point.evidence.step) return [...old, point];
-  const brief = (all: Evidence["guardrails"]) => all?.map(({ track: _track, ...rest }) => rest) ?? null;
-  return [...old.slice(-5000, -1), { ...last, evidence: { ...last.evidence, guardrails: brief(last.evidence.guardrails), ...(last.evidence.success && { success: brief(last.evidence.success) }) } }, point];
+  const brief = (all: Evidence["guardrails"]) => all?.map(({ track: _track, course: _course, ...rest }) => rest) ?? null;
+  return [...old.slice(-5000, -1), { ...last, evidence: { ...last.evidence, course: undefined, guardrails: brief(last.evidence.guardrails), ...(last.evidence.success && { success: brief(last.evidence.success) }) } }, point];
 }
 
 // points joins what the audit log holds with what was seen while the page was
@@ -74,12 +74,27 @@ export function sharesOver(r: Rollout, entries: AuditEntry[], now: number): { t:
 
 export type Series = (number | null)[];
 
-// seriesOf is one guardrail's numbers over time.
+// unitsOver is who was exposed over time: what was seen, and what the judge still
+// knows of the whole rollout before.
+export function unitsOver(all: Point[]): { t: number[]; treatment: Series; control: Series } {
+  const at = new Map((all.at(-1)?.evidence.course ?? []).map((c) => [Date.parse(c.at) / 1000, c.units]));
+  for (const p of all) at.set(p.t, p.evidence.units);
+  const t = [...at.keys()].sort((a, b) => a - b);
+  return { t, treatment: t.map((x) => at.get(x)!.treatment), control: t.map((x) => at.get(x)!.control) };
+}
+
+// seriesOf is one guardrail's numbers over time, those that the judge still knows
+// from before too.
 export function seriesOf(all: Point[], metric: string, by: "guardrails" | "success") {
-  const of = all.map((p) => (p.evidence[by] ?? []).find((m) => m.metric === metric));
-  const pick = (f: (m: NonNullable<(typeof of)[number]>) => number | null | undefined): Series => of.map((m) => (m ? f(m) ?? null : null));
+  type Known = Partial<Pick<Schemas["MetricEvidence"], "estimate" | "interval" | "advanceMargin" | "stream">>;
+  const find = (p?: Point) => (p?.evidence[by] ?? []).find((m) => m.metric === metric);
+  const at = new Map<number, Known | undefined>((find(all.at(-1))?.course ?? []).map((c) => [Date.parse(c.at) / 1000, { estimate: c.estimate, interval: c.interval }]));
+  for (const p of all) at.set(p.t, find(p));
+  const t = [...at.keys()].sort((a, b) => a - b);
+  const of = t.map((x) => at.get(x));
+  const pick = (f: (m: Known) => number | null | undefined): Series => of.map((m) => (m ? f(m) ?? null : null));
   return {
-    t: all.map((p) => p.t),
+    t,
     estimate: pick((m) => m.estimate), low: pick((m) => m.interval?.[0]), high: pick((m) => m.interval?.[1]), next: pick((m) => m.advanceMargin || null),
     value: pick((m) => m.stream?.value), limit: pick((m) => m.stream?.limit),
   };

@@ -249,6 +249,9 @@ func (e *edit) putTeam(t flyball.Team) error {
 	if changed, err := e.record("team", t.Key, "", before, t); err != nil || !changed {
 		return err
 	}
+	if err := e.service.authorise(e.principal, changeOf{access: Admin}); err != nil { // files are for everybody
+		return err
+	}
 	return e.tx.PutTeam(t)
 }
 

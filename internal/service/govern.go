@@ -22,7 +22,7 @@ func (e *edit) plan() (*flyball.Plan, error) {
 		Beyond: e.beyond, Retreat: e.retreats(), Why: []string{}, Difference: []string{}, Versions: map[string]int64{},
 	}
 	if started := e.started(); started != nil {
-		p.Staged = guarded(started)
+		p.Staged = guarded(started) && !e.besides(started)
 	}
 	for _, env := range e.altered() {
 		p.Versions[env] = e.rulesets[env].version

@@ -127,6 +127,15 @@ func (h *shop) start(guarded bool, ppms ...int) func(context.Context) error {
 	}
 }
 
+// expose shows "on" to one in a thousand of a cohort, or of everybody.
+func (h *shop) expose(cohort *flyball.Condition, then flyball.Then, guarded bool) func(context.Context) error {
+	shown := Expose{FlagIn: in(fastOf), PPM: 1_000, If: cohort, For: flyball.Duration(time.Minute), Then: then}
+	if guarded {
+		shown.Guardrails = []flyball.Guardrail{{Metric: "shop.errors", Margin: flyball.Margin{Relative: 0.05}}}
+	}
+	return func(ctx context.Context) error { _, err := h.s.Expose(ctx, shown); return err }
+}
+
 // The risk of changes, and what the default policy asks for them, by the rules
 // alone: no context of a user is known.
 func TestTheRiskOfAChangeAndWhatItNeeds(t *testing.T) {
@@ -238,6 +247,32 @@ func TestTheRiskOfAChangeAndWhatItNeeds(t *testing.T) {
 				return err
 			}
 		}, risk: "high", needs: 2},
+		{name: "what enabling shows beside a guarded exposure is watched by nothing",
+			before: func(h *shop) []func(context.Context) error {
+				return []func(context.Context) error{func(ctx context.Context) error { _, err := h.s.DisableFlag(ctx, in(fastOf)); return err }}
+			},
+			change: func(h *shop) func(context.Context) error { return h.expose(nil, flyball.ThenOff, true) }, risk: "high", needs: 2},
+		{name: "a guarded exposure alone",
+			before: func(h *shop) []func(context.Context) error {
+				return []func(context.Context) error{func(ctx context.Context) error {
+					_, err := h.s.SetConfig(ctx, SetConfig{FlagIn: in(fastOf), Config: Config{Default: flyball.Serve{Variant: "off"}}})
+					return err
+				}}
+			},
+			change: func(h *shop) func(context.Context) error { return h.expose(nil, flyball.ThenOff, true) }, risk: "low"},
+		{name: "a guarded exposure of a cohort, beside other rules", change: func(h *shop) func(context.Context) error {
+			return h.expose(&flyball.Condition{Attribute: "country", Op: flyball.OpIn, Values: flyball.Values{"CA"}}, flyball.ThenOff, true)
+		}, risk: "low"},
+		{name: "to pass to another team, whose approvers are others",
+			before: func(h *shop) []func(context.Context) error {
+				return []func(context.Context) error{func(ctx context.Context) error {
+					_, err := h.s.CreateTeam(ctx, PutTeam{Team: flyball.Team{Key: "search", Name: "Search"}, Reason: "a test"})
+					return err
+				}}
+			},
+			change: func(h *shop) func(context.Context) error {
+				return h.update(fastOf, func(f *flyball.Flag) { f.Owner = "search" })
+			}, risk: "medium", needs: 1, why: "approved by others"},
 		{name: "a kill never waits", change: func(h *shop) func(context.Context) error {
 			return func(ctx context.Context) error { _, err := h.s.KillFlag(ctx, in(kindOf)); return err }
 		}, risk: "high", retreat: true},
@@ -488,6 +523,8 @@ func TestADigestIsOfExactlyOneChange(t *testing.T) {
 		t.Error("what a flag serves is no part of the digest of its end")
 	}
 
+	otherGround(t, h)
+
 	other, err := New(t.Context(), h.db, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -496,6 +533,48 @@ func TestADigestIsOfExactlyOneChange(t *testing.T) {
 	m := &Manner{DryRun: true}
 	if _, err := other.SetDefault(WithManner(bob, m), SetDefault{FlagIn: in(kindOf), Default: flyball.Serve{Variant: "b"}}); err != nil || m.Plan().Digest != first {
 		t.Errorf("another process has another digest (%v)", err)
+	}
+}
+
+// otherGround wants another digest of a change once what it rests on was edited, though
+// the change's own edits are the same.
+func otherGround(t *testing.T, h *shop) {
+	t.Helper()
+	group := func(update bool, include ...string) func(context.Context) error {
+		put := PutSegment{Segment: flyball.Segment{Key: "guests", Owner: "default", Include: include}, Reason: "a test"}
+		return func(ctx context.Context) (err error) {
+			if update {
+				_, err = h.s.UpdateSegment(ctx, put)
+			} else {
+				_, err = h.s.CreateSegment(ctx, put)
+			}
+			return err
+		}
+	}
+	if err := group(false, "u1")(h.ctx); err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct{ change, edit func(context.Context) error }{
+		"a segment": {edit: group(true, "u1", "u2"), change: func(ctx context.Context) error {
+			_, err := h.s.AddRule(ctx, AddRule{FlagIn: in(fastOf), Rule: flyball.Rule{ID: "more", If: flyball.Condition{Segment: "guests"}, Serve: flyball.Serve{Variant: "on"}}})
+			return err
+		}},
+		"a prerequisite": {change: h.needs(fastOf, idle, "on"), edit: h.serve(idle, split(5_000))},
+		"a metric": {change: h.start(true, 5_000), edit: func(ctx context.Context) error {
+			_, err := h.s.UpdateMetric(ctx, PutMetric{Metric: flyball.Metric{Key: "shop.errors", Type: flyball.MetricRate, Better: "higher"}, Reason: "a test"})
+			return err
+		}},
+	} {
+		before := h.plan(c.change).Digest
+		if again := h.plan(c.change).Digest; again != before {
+			t.Errorf("%s: the same change has two digests", what)
+		}
+		if err := c.edit(h.ctx); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if h.plan(c.change).Digest == before {
+			t.Errorf("%s that the change rests on is no part of its digest", what)
+		}
 	}
 }
 
@@ -585,6 +664,10 @@ func TestAGateWantsApproversAndNobodyElse(t *testing.T) {
 			t.Errorf("%s with %+v: %v", who, grant, err)
 		}
 	}
+	unlocked := Principal{Actor: flyball.Actor{ID: "user:dan"}, Kind: flyball.TokenAPI, Rights: []flyball.Grants{{approver}}, Session: true, SteppedUp: now().Add(-time.Hour)}
+	if _, err := h.s.PassGate(WithPrincipal(t.Context(), unlocked), PassGate{RolloutIn: RolloutIn{ID: fastOf, Reason: "looks well"}}); flyball.CodeOf(err) != flyball.Forbidden {
+		t.Errorf("a screen that was left open: %v", err)
+	}
 	for _, who := range []flyball.ActorID{"user:bob", "user:bob", "user:cat"} {
 		must[RolloutView](t)(pass(who, approver))
 	}
@@ -592,4 +675,31 @@ func TestAGateWantsApproversAndNobodyElse(t *testing.T) {
 	if len(r.Passed) != 2 {
 		t.Errorf("it was passed by %+v", r.Passed)
 	}
+}
+
+// Who stands behind an agent opens no gate of what it started.
+func TestAGateIsNotOpenedByAnAgentsPerson(t *testing.T) {
+	t.Parallel()
+	h := newShop(t, nil)
+	plan := pulse(fastOf, 1, time.Minute)
+	plan.Steps = []flyball.Step{{PPM: 1, Hold: plan.Steps[0].Hold, Gates: []flyball.Gate{{Approval: 1}}}, {PPM: 2, Hold: plan.Steps[0].Hold}}
+	must[RolloutView](t)(h.s.StartRollout(asAgent(t, "bot", narrow()), plan))
+	open := PassGate{RolloutIn: RolloutIn{ID: fastOf, Reason: "looks well"}}
+	if _, err := h.s.PassGate(h.ctx, open); flyball.CodeOf(err) != flyball.Forbidden || !strings.Contains(err.Error(), "whoever stands behind them") {
+		t.Errorf("its person: %v", err)
+	}
+	bob := Principal{Actor: flyball.Actor{ID: "user:bob"}, Kind: flyball.TokenAPI, Rights: []flyball.Grants{flyball.Installation}}
+	must[RolloutView](t)(h.s.PassGate(WithPrincipal(t.Context(), bob), open))
+}
+
+// Files are for everybody who edits flags; teams in them are not.
+func TestTeamsInFilesTakeWhoRunsTheInstallation(t *testing.T) {
+	t.Parallel()
+	h := newShop(t, nil)
+	files := Apply{Files: Files{Teams: []flyball.Team{{Key: "default", Name: "Ours now"}}}, Reason: "a test"}
+	editor := Principal{Actor: flyball.Actor{ID: "user:eve"}, Kind: flyball.TokenAPI, Rights: []flyball.Grants{{{Role: flyball.RoleEditor}}}}
+	_, err := h.s.ApplyFiles(WithPrincipal(t.Context(), editor), files)
+	wantCode(t, err, flyball.Forbidden, "")
+	files.Teams[0].Name = "Default team"
+	must[Applied](t)(h.s.ApplyFiles(WithPrincipal(t.Context(), editor), files)) // as it is
 }

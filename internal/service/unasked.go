@@ -15,10 +15,9 @@ import (
 const asksAfter = 24 * time.Hour
 
 // unaskedBefore is the share of an environment's users that got something else of what
-// the change alters by changes that nobody else approved lately. A rollout counts
-// by itself: each begins at its control, and one is live at a time.
+// the change alters by changes that nobody else approved lately.
 func (e *edit) unaskedBefore(v flyball.Preview) (share float64, err error) {
-	if e.started() != nil {
+	if e.passes() {
 		return 0, nil
 	}
 	sums, err := e.tx.Unasked(v.Environment, e.at.Add(-asksAfter))
@@ -30,6 +29,14 @@ func (e *edit) unaskedBefore(v flyball.Preview) (share float64, err error) {
 	return min(1, share), err
 }
 
+// passes says that the change is a rollout that counts by itself: it begins at its
+// control, and either ends there or goes only as far as its guardrails show it to
+// be healthy. What is kept without a look, of one cohort after another, adds up.
+func (e *edit) passes() bool {
+	plan := e.started()
+	return plan != nil && (plan.Then == flyball.ThenOff || guarded(plan))
+}
+
 // noteUnasked keeps what the change gave users that nobody else approved, and
 // begins anew with flags that somebody has looked at, or that are safe for all.
 func (e *edit) noteUnasked() error {
@@ -38,7 +45,7 @@ func (e *edit) noteUnasked() error {
 		if err := e.forgetSafe(env, after.compiled); err != nil {
 			return err
 		}
-		if e.planned == nil || e.principal.automatic() || e.started() != nil || e.planned.Retreat {
+		if e.planned == nil || e.principal.automatic() || e.passes() || e.planned.Retreat {
 			continue
 		}
 		at := slices.IndexFunc(e.planned.Previews, func(v flyball.Preview) bool { return v.Environment == env })
@@ -78,8 +85,12 @@ func (e *edit) forgetSafe(environment string, after *eval.Ruleset) error {
 func (e *edit) noteUnaskedIn(v flyball.Preview, version int64) error {
 	asked := e.glass || e.request != nil && len(e.request.Approvals) > 0
 	var all []store.Unasked
+	last := 1.0
+	if plan := e.started(); plan != nil {
+		last = float64(plan.Steps[len(plan.Steps)-1].PPM) / float64(plan.Steps[0].PPM)
+	}
 	for _, f := range v.Flags {
-		share := f.Share.Value + f.Latent
+		share := min(1, f.Share.Value*last) + f.Latent
 		if share == 0 {
 			continue
 		}

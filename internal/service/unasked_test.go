@@ -2,11 +2,13 @@ package service
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/flyballdev/flyball"
+	"github.com/flyballdev/flyball/internal/rollout"
 	"github.com/flyballdev/flyball/internal/store"
 )
 
@@ -99,5 +101,52 @@ func TestRolloutsAndUnprotectedEnvironmentsDoNotAddUp(t *testing.T) {
 		if _, err := h.s.SetDefault(context.WithoutCancel(h.ctx), SetDefault{FlagIn: f, Default: split(ppm)}); err != nil {
 			t.Errorf("%d: %v", ppm, err)
 		}
+	}
+}
+
+// What is kept of one cohort after another, without guardrails, adds up; what is
+// taken back does not.
+func TestCohortsThatAreKeptAddUp(t *testing.T) {
+	t.Parallel()
+	sample := Sample{Users: flyball.Estimate{Value: 1e6, Low: 1e6, High: 1e6}}
+	for i := range 2_000 {
+		c := flyball.EvaluationContext{TargetingKey: fmt.Sprint("u", i), Attributes: flyball.Attributes{"shard": float64(i % 500)}}
+		sample.Contexts = append(sample.Contexts, SampledContext{Unit: fmt.Sprint(i), At: time.Now(), Weight: 1, Context: c})
+	}
+	h := newShop(t, func(context.Context, string) (Sample, error) { return sample, nil })
+	expose := func(shard int, then flyball.Then) (string, *flyball.Plan) {
+		t.Helper()
+		cohort := flyball.Condition{Attribute: "shard", Op: flyball.OpIn, Values: flyball.Values{float64(shard)}}
+		shown := Expose{FlagIn: in(fastOf), PPM: flyball.PPM, If: &cohort, For: flyball.Duration(time.Minute), Then: then}
+		plan := h.plan(func(ctx context.Context) error { _, err := h.s.Expose(ctx, shown); return err })
+		if plan.Needs.Number > 0 {
+			return "", plan
+		}
+		return must[RolloutView](t)(h.s.Expose(h.ctx, shown)).ID, plan
+	}
+	finish := func(id string, as rollout.Action) {
+		t.Helper()
+		if err := carry(t, h.s, h.ctx, id, rollout.Decision{Action: as}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 20 {
+		id, plan := expose(i, flyball.ThenOff)
+		if id == "" {
+			t.Fatalf("pulse %d needs %+v: %q", i, plan.Needs, plan.Why)
+		}
+		finish(id, rollout.Stop)
+	}
+	kept := 0
+	for i := range 20 {
+		id, _ := expose(i, flyball.ThenKeep)
+		if id == "" {
+			break
+		}
+		kept++
+		finish(id, rollout.Finish)
+	}
+	if kept == 0 || kept > 5 {
+		t.Errorf("%d cohorts of 0.2 %% each are kept before anybody is asked", kept)
 	}
 }

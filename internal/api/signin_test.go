@@ -315,10 +315,30 @@ func TestPeopleChooseTheirOwnPasswordsOnly(t *testing.T) {
 		method, path, body := request(t, operation(t, "set_password"), own)
 		h.send(method, path+"?propose=true", "", body, c...).want(t, 403)
 	})
+	h.plansNoPassword(own, c)
 	h.call("", "set_password", own, c...).want(t, 200)
 	h.send("GET", "/api/v1/flags", "", "", c...).want(t, 401) // sessions end with the password
 	h.post("/auth/login", fields{"name": "ann", "password": better}).want(t, 200)
 	h.nowhere(t, password, better)
+}
+
+// plansNoPassword plans another password for ann, and wants neither in what is kept
+// of the plan.
+func (h *house) plansNoPassword(own fields, session []string) {
+	h.t.Helper()
+	token := h.call("", "create_token", fields{"kind": "api", "name": "hers", "actor": "user:ann", "reason": "a test"}, session...).want(h.t, 201)
+	method, path, body := request(h.t, operation(h.t, "set_password"), own)
+	digest := h.send(method, path+"?dryRun=true", token.read(h.t, "secret").(string), body).want(h.t, 200).read(h.t, "digest").(string)
+	err := h.db.View(h.t.Context(), func(tx *store.Tx) error {
+		kept, err := tx.PlannedChange(token.read(h.t, "id").(string), digest)
+		if strings.Contains(string(kept.Input), "horse") {
+			h.t.Errorf("a plan keeps %s", kept.Input)
+		}
+		return err
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 func TestNobodyShutsThemselvesOut(t *testing.T) {

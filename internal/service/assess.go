@@ -119,16 +119,21 @@ func (e *edit) exposed(v flyball.Preview) float64 {
 // else of its flag by other ways, as when it enables the flag and with it rules.
 func (e *edit) besides(plan *flyball.RolloutPlan) bool {
 	r := e.rulesets[plan.Environment]
-	before, after := r.compiledBefore.Flag(plan.Flag), r.after.compiled.Flag(plan.Flag)
-	if before == nil || after == nil {
-		return true
+	return !rolloutAlone(r.compiledBefore.Flag(plan.Flag), r.after.compiled.Flag(plan.Flag))
+}
+
+// rolloutAlone says that a flag serves what it did, save for a rollout that is new,
+// and the rule that its cohort got.
+func rolloutAlone(before, after *flyball.RulesetFlag) bool {
+	if before == nil || after == nil || before.Rollout != nil || after.Rollout == nil {
+		return false
 	}
 	alone := *after
 	alone.Rollout = nil
-	if n := len(alone.Rules) - 1; n == len(before.Rules) && sameServe(alone.Rules[n].Serve, alone.Default) { // the cohort's own
+	if n := len(alone.Rules) - 1; n == len(before.Rules) && sameServe(alone.Rules[n].Serve, alone.Default) {
 		alone.Rules = alone.Rules[:n]
 	}
-	return structural(before, &alone) > 0
+	return structural(before, &alone) == 0
 }
 
 // segmentsOnly says that no flag was edited, so that each that changes depends on

@@ -22,7 +22,7 @@ func (e *edit) unaskedBefore(v flyball.Preview) (share float64, err error) {
 	}
 	sums, err := e.tx.Unasked(v.Environment, e.at.Add(-asksAfter))
 	for _, f := range v.Flags {
-		if f.Share.Value > 0 || f.Latent > 0 {
+		if f.Share.Value+f.Latent+f.Named > 0 {
 			share = max(share, float64(sums[f.Flag])/flyball.PPM)
 		}
 	}
@@ -90,7 +90,7 @@ func (e *edit) noteUnaskedIn(v flyball.Preview, version int64) error {
 		last = float64(plan.Steps[len(plan.Steps)-1].PPM) / float64(plan.Steps[0].PPM)
 	}
 	for _, f := range v.Flags {
-		share := min(1, f.Share.Value*last) + f.Latent
+		share := min(1, max(f.Share.Value, f.Named)*last) + f.Latent
 		if share == 0 {
 			continue
 		}

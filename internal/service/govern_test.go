@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -524,8 +523,6 @@ func TestADigestIsOfExactlyOneChange(t *testing.T) {
 		t.Error("what a flag serves is no part of the digest of its end")
 	}
 
-	otherGround(t, h)
-
 	other, err := New(t.Context(), h.db, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -534,48 +531,6 @@ func TestADigestIsOfExactlyOneChange(t *testing.T) {
 	m := &Manner{DryRun: true}
 	if _, err := other.SetDefault(WithManner(bob, m), SetDefault{FlagIn: in(kindOf), Default: flyball.Serve{Variant: "b"}}); err != nil || m.Plan().Digest != first {
 		t.Errorf("another process has another digest (%v)", err)
-	}
-}
-
-// otherGround wants another digest of a change once what it rests on was edited, though
-// the change's own edits are the same.
-func otherGround(t *testing.T, h *shop) {
-	t.Helper()
-	group := func(update bool, include ...string) func(context.Context) error {
-		put := PutSegment{Segment: flyball.Segment{Key: "guests", Owner: "default", Include: include}, Reason: "a test"}
-		return func(ctx context.Context) (err error) {
-			if update {
-				_, err = h.s.UpdateSegment(ctx, put)
-			} else {
-				_, err = h.s.CreateSegment(ctx, put)
-			}
-			return err
-		}
-	}
-	if err := group(false, "u1")(h.ctx); err != nil {
-		t.Fatal(err)
-	}
-	for what, c := range map[string]struct{ change, edit func(context.Context) error }{
-		"a segment": {edit: group(true, "u1", "u2"), change: func(ctx context.Context) error {
-			_, err := h.s.AddRule(ctx, AddRule{FlagIn: in(fastOf), Rule: flyball.Rule{ID: "more", If: flyball.Condition{Segment: "guests"}, Serve: flyball.Serve{Variant: "on"}}})
-			return err
-		}},
-		"a prerequisite": {change: h.needs(fastOf, idle, "on"), edit: h.serve(idle, split(5_000))},
-		"a metric": {change: h.start(true, 5_000), edit: func(ctx context.Context) error {
-			_, err := h.s.UpdateMetric(ctx, PutMetric{Metric: flyball.Metric{Key: "shop.errors", Type: flyball.MetricRate, Better: "higher"}, Reason: "a test"})
-			return err
-		}},
-	} {
-		before := h.plan(c.change).Digest
-		if again := h.plan(c.change).Digest; again != before {
-			t.Errorf("%s: the same change has two digests", what)
-		}
-		if err := c.edit(h.ctx); err != nil {
-			t.Fatalf("%s: %v", what, err)
-		}
-		if h.plan(c.change).Digest == before {
-			t.Errorf("%s that the change rests on is no part of its digest", what)
-		}
 	}
 }
 
@@ -642,86 +597,4 @@ func TestThePolicyIsObeyedToTheLetter(t *testing.T) {
 	if err := h.serve(kindOf, flyball.Serve{Variant: "b"})(h.ctx); err != nil {
 		t.Errorf("in an environment that is not protected: %v", err)
 	}
-}
-
-// A gate of a rollout is opened by those who approve changes there, each once.
-func TestAGateWantsApproversAndNobodyElse(t *testing.T) {
-	t.Parallel()
-	h := newShop(t, nil)
-	plan := flyball.RolloutPlan{
-		Flag: fastOf, Environment: "production", Treatment: "on", Control: "off", Steps: []flyball.Step{{PPM: 1, Gates: []flyball.Gate{{Approval: 2}}}, {PPM: 2}},
-	}
-	must[RolloutView](t)(h.s.StartRollout(h.ctx, StartRollout{RolloutPlan: plan, Reason: "a test"}))
-	pass := func(who flyball.ActorID, grants ...flyball.Grant) (RolloutView, error) {
-		p := Principal{Actor: flyball.Actor{ID: who}, Kind: flyball.TokenAPI, Rights: []flyball.Grants{grants}}
-		return h.s.PassGate(WithPrincipal(t.Context(), p), PassGate{RolloutIn: RolloutIn{ID: fastOf, Reason: "looks well"}})
-	}
-	approver := flyball.Grant{Role: flyball.RoleApprover, Environment: "production", Team: "default"}
-	for who, grant := range map[flyball.ActorID]flyball.Grant{
-		"user:ann": approver, "service:ci": approver, "user:viewer": {Role: flyball.RoleViewer}, "user:editor": {Role: flyball.RoleEditor},
-		"user:elsewhere": {Role: flyball.RoleApprover, Environment: "development"}, "user:other": {Role: flyball.RoleApprover, Team: "payments"},
-	} {
-		if _, err := pass(who, grant); flyball.CodeOf(err) != flyball.Forbidden {
-			t.Errorf("%s with %+v: %v", who, grant, err)
-		}
-	}
-	unlocked := Principal{Actor: flyball.Actor{ID: "user:dan"}, Kind: flyball.TokenAPI, Rights: []flyball.Grants{{approver}}, Session: true, SteppedUp: now().Add(-time.Hour)}
-	if _, err := h.s.PassGate(WithPrincipal(t.Context(), unlocked), PassGate{RolloutIn: RolloutIn{ID: fastOf, Reason: "looks well"}}); flyball.CodeOf(err) != flyball.Forbidden {
-		t.Errorf("a screen that was left open: %v", err)
-	}
-	for _, who := range []flyball.ActorID{"user:bob", "user:bob", "user:cat"} {
-		must[RolloutView](t)(pass(who, approver))
-	}
-	r := must[RolloutView](t)(h.s.Rollout(h.ctx, RolloutID{ID: fastOf}))
-	if len(r.Passed) != 2 {
-		t.Errorf("it was passed by %+v", r.Passed)
-	}
-}
-
-// Who stands behind an agent opens no gate of what it started.
-func TestAGateIsNotOpenedByAnAgentsPerson(t *testing.T) {
-	t.Parallel()
-	h := newShop(t, nil)
-	plan := pulse(fastOf, 1, time.Minute)
-	plan.Steps = []flyball.Step{{PPM: 1, Hold: plan.Steps[0].Hold, Gates: []flyball.Gate{{Approval: 1}}}, {PPM: 2, Hold: plan.Steps[0].Hold}}
-	must[RolloutView](t)(h.s.StartRollout(asAgent(t, "bot", narrow()), plan))
-	open := PassGate{RolloutIn: RolloutIn{ID: fastOf, Reason: "looks well"}}
-	if _, err := h.s.PassGate(h.ctx, open); flyball.CodeOf(err) != flyball.Forbidden || !strings.Contains(err.Error(), "whoever stands behind them") {
-		t.Errorf("its person: %v", err)
-	}
-	bob := Principal{Actor: flyball.Actor{ID: "user:bob"}, Kind: flyball.TokenAPI, Rights: []flyball.Grants{flyball.Installation}}
-	must[RolloutView](t)(h.s.PassGate(WithPrincipal(t.Context(), bob), open))
-}
-
-// Files are for everybody who edits flags; teams in them are not.
-func TestTeamsInFilesTakeWhoRunsTheInstallation(t *testing.T) {
-	t.Parallel()
-	h := newShop(t, nil)
-	files := Apply{Files: Files{Teams: []flyball.Team{{Key: "default", Name: "Ours now"}}}, Reason: "a test"}
-	editor := Principal{Actor: flyball.Actor{ID: "user:eve"}, Kind: flyball.TokenAPI, Rights: []flyball.Grants{{{Role: flyball.RoleEditor}}}}
-	_, err := h.s.ApplyFiles(WithPrincipal(t.Context(), editor), files)
-	wantCode(t, err, flyball.Forbidden, "")
-	files.Teams[0].Name = "Default team"
-	must[Applied](t)(h.s.ApplyFiles(WithPrincipal(t.Context(), editor), files)) // as it is
-}
-
-// What takes something back does not queue behind changes that take long to be
-// looked at, however many there are.
-func TestARetreatDoesNotQueueBehindOtherChanges(t *testing.T) {
-	t.Parallel()
-	h := newShop(t, nil)
-	if err := h.start(true, 5_000, 10_000)(h.ctx); err != nil {
-		t.Fatal(err)
-	}
-	h.s.turn <- struct{}{} // somebody's change is looked at, for as long as this test lasts
-	hurried, cancel := context.WithTimeout(h.ctx, 50*time.Millisecond)
-	defer cancel()
-	if err := h.serve(idle, flyball.Serve{Variant: "on"})(hurried); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("another change: %v", err)
-	}
-	must[RolloutView](t)(h.s.PauseRollout(h.ctx, RolloutIn{ID: fastOf, Reason: "a test"}))
-	must[RolloutView](t)(h.s.AbortRollout(h.ctx, RolloutIn{ID: fastOf, Reason: "a test"}))
-	must[Configured](t)(h.s.KillFlag(h.ctx, in(kindOf)))
-	must[Configured](t)(h.s.DisableFlag(h.ctx, in(fastOf)))
-	must[Agents](t)(h.s.FreezeAgents(h.ctx, FreezeAgents{Reason: "a test"}))
 }

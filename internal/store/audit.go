@@ -173,7 +173,17 @@ type AuditFilter struct {
 	BeforeSeq   int64     // only earlier entries, if not 0
 	From, To    time.Time // only entries of this time on, and before that, if not zero
 	Limit       int       // at most so many; DefaultAuditLimit if 0
+	Bytes       int       // no further ones once these have so many; no bound if 0
 	OldestFirst bool
+}
+
+// Size is how many bytes an entry has, about: what makes it large are the nouns that
+// it keeps, before and after.
+func Size(e flyball.AuditEntry) (n int) {
+	for _, edit := range e.Edits {
+		n += len(edit.Before) + len(edit.After)
+	}
+	return n + len(e.Evidence)
 }
 
 // DefaultAuditLimit is how many entries a filter without a limit selects.
@@ -210,7 +220,16 @@ func (tx *Tx) Audit(which AuditFilter) ([]flyball.AuditEntry, error) {
 	if limit <= 0 {
 		limit = DefaultAuditLimit
 	}
-	all, err := list(tx, scanEntry,
+	bytes := 0
+	scan := func(scan func(...any) error) (e flyball.AuditEntry, err error) {
+		if which.Bytes > 0 && bytes >= which.Bytes {
+			return e, errEnough
+		}
+		e, err = scanEntry(scan)
+		bytes += Size(e)
+		return e, err
+	}
+	all, err := list(tx, scan,
 		`SELECT body, hash FROM audit`+f.String()+order+` LIMIT `+strconv.Itoa(limit), f.args...)
 	if err != nil {
 		return nil, fmt.Errorf("read the audit log: %w", err)

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -103,6 +105,28 @@ func (h *house) nowhere(t *testing.T, secrets ...string) {
 		if strings.Contains(log, s) {
 			t.Errorf("the secret %.6s… stands in the open", s)
 		}
+	}
+}
+
+func TestASetUpLinkIsUsedOnceHoweverManyComeAtOnce(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	link, err := h.service.FirstSetUp(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	var in atomic.Int32
+	for i := range 8 {
+		all.Go(func() {
+			if h.post("/auth/setup", fields{"token": link, "name": fmt.Sprint("ann", i), "password": password}).StatusCode == 200 {
+				in.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if in.Load() != 1 {
+		t.Errorf("%d people run the installation", in.Load())
 	}
 }
 
@@ -207,6 +231,10 @@ func TestACookieChangesNothingFromAnotherSitesPage(t *testing.T) {
 			h.send(method, path, "", body, append(c[:2:2], "Content-Type", kind, "Sec-Fetch-Site", "same-origin")...).want(t, 422)
 		}
 		h.send("GET", path, "", "", c...).want(t, 405) // nothing changes by following a link
+		for _, header := range []string{"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"} {
+			h.send("GET", path+"?_method=POST", "", "", append(c[:2:2], header, "POST")...).want(t, 405)
+		}
+		h.send(method, path, "", body, append(c[:2:2], "Authorization", "Basic YTpi", "Content-Type", "application/json", "Sec-Fetch-Site", "cross-site")...).want(t, 403)
 		h.send(method, path, "", body, append([]string{"Cookie", "flyball-session=" + h.admin}, ownPage...)...).want(t, 401)
 		h.send(method, path, "", body, append([]string{"Cookie", "__Host-" + c[1]}, ownPage...)...).want(t, 401)
 	})

@@ -49,6 +49,7 @@ type blast struct {
 	at            time.Time
 	by            string // the attribute by which the answer is divided
 
+	lists    map[string]int   // by segment: keys that came or went
 	contexts []SampledContext // those of the sample that are evaluated
 	scale    scale
 	affected hits

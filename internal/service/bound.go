@@ -101,7 +101,7 @@ func structural(before, after *flyball.RulesetFlag) float64 {
 	if before == nil || after == nil {
 		return 1
 	}
-	if resafed(before, after) {
+	if resafed(before, after) || shown(before, after) {
 		return 1
 	}
 	changed := revalued(before, after)

@@ -127,15 +127,6 @@ func (h *shop) start(guarded bool, ppms ...int) func(context.Context) error {
 	}
 }
 
-// expose shows "on" to one in a thousand of a cohort, or of everybody.
-func (h *shop) expose(cohort *flyball.Condition, then flyball.Then, guarded bool) func(context.Context) error {
-	shown := Expose{FlagIn: in(fastOf), PPM: 1_000, If: cohort, For: flyball.Duration(time.Minute), Then: then}
-	if guarded {
-		shown.Guardrails = []flyball.Guardrail{{Metric: "shop.errors", Margin: flyball.Margin{Relative: 0.05}}}
-	}
-	return func(ctx context.Context) error { _, err := h.s.Expose(ctx, shown); return err }
-}
-
 // The risk of changes, and what the default policy asks for them, by the rules
 // alone: no context of a user is known.
 func TestTheRiskOfAChangeAndWhatItNeeds(t *testing.T) {
@@ -273,6 +264,9 @@ func TestTheRiskOfAChangeAndWhatItNeeds(t *testing.T) {
 			change: func(h *shop) func(context.Context) error {
 				return h.update(fastOf, func(f *flyball.Flag) { f.Owner = "search" })
 			}, risk: "medium", needs: 1, why: "approved by others"},
+		{name: "to be seen by client tokens", change: func(h *shop) func(context.Context) error {
+			return h.update(kindOf, func(f *flyball.Flag) { f.ClientVisible = true })
+		}, risk: "high", needs: 2},
 		{name: "a kill never waits", change: func(h *shop) func(context.Context) error {
 			return func(ctx context.Context) error { _, err := h.s.KillFlag(ctx, in(kindOf)); return err }
 		}, risk: "high", retreat: true},

@@ -104,6 +104,15 @@ func TestRolloutsAndUnprotectedEnvironmentsDoNotAddUp(t *testing.T) {
 	}
 }
 
+// expose shows "on" to one in a thousand of a cohort, or of everybody.
+func (h *shop) expose(cohort *flyball.Condition, then flyball.Then, guarded bool) func(context.Context) error {
+	shown := Expose{FlagIn: in(fastOf), PPM: 1_000, If: cohort, For: flyball.Duration(time.Minute), Then: then}
+	if guarded {
+		shown.Guardrails = []flyball.Guardrail{{Metric: "shop.errors", Margin: flyball.Margin{Relative: 0.05}}}
+	}
+	return func(ctx context.Context) error { _, err := h.s.Expose(ctx, shown); return err }
+}
+
 // What is kept of one cohort after another, without guardrails, adds up; what is
 // taken back does not.
 func TestCohortsThatAreKeptAddUp(t *testing.T) {

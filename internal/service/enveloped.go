@@ -337,7 +337,7 @@ func (e *edit) pausedByPerson(edit flyball.Edit) (*flyball.Beyond, error) {
 // pausedByAgent says that it was an agent alone who paused a rollout. An agent that
 // steps back what was paused already takes nobody's pause over.
 func (e *edit) pausedByAgent(flag, rollout string) (bool, error) {
-	entries, err := e.tx.Audit(store.AuditFilter{Subject: flag, Limit: 200})
+	entries, err := e.tx.Audit(store.AuditFilter{Subject: flag, Limit: 200, Bytes: maxAuditBytes})
 	if err != nil {
 		return false, err
 	}

@@ -42,18 +42,19 @@ func (e *edit) digest() (string, error) {
 	write(e.change.action, subject)
 	for _, env := range e.altered() {
 		r := e.rulesets[env]
-		for _, key := range eval.Changed(r.compiledBefore, r.after.compiled) {
+		changed := eval.Changed(r.compiledBefore, r.after.compiled)
+		for _, key := range changed {
 			served, err := servedBy(r.compiledBefore.Flag(key))
 			if err != nil {
 				return "", err
 			}
 			write(env, key, served)
-			rests, err := restsOn(r.compiledBefore, r.after.compiled, key)
-			if err != nil {
-				return "", err
-			}
-			write(rests...)
 		}
+		rests, err := restsOn(r.compiledBefore, r.after.compiled, changed)
+		if err != nil {
+			return "", err
+		}
+		write(rests...)
 	}
 	judged, err := e.judgedBy()
 	if err != nil {
@@ -63,22 +64,22 @@ func (e *edit) digest() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// restsOn writes down what a flag will ask of others, as they are before the
-// change: the flags and the segments that it needs. Whoever edits one of them makes
-// another change of it, though the flag's own edit is the same.
-func restsOn(before, after *eval.Ruleset, key string) (all []string, err error) {
-	met := map[string]bool{}
-	var segment func(key string)
+// restsOn writes down what flags will ask of others, as they are before the change:
+// the flags and the segments that they need, each once. Whoever edits one of them
+// makes another change of it, though its own edits are the same.
+func restsOn(before, after *eval.Ruleset, changed []string) (all []string, err error) {
 	note := func(key string, v any) {
-		body, encodeErr := json.Marshal(v)
-		all, err = append(all, key, string(body)), cmp.Or(err, encodeErr)
+		body, failed := json.Marshal(v)
+		all, err = append(all, key, string(body)), cmp.Or(err, failed)
 	}
+	segments, flags := map[string]bool{}, map[string]bool{}
+	var segment func(key string)
 	segment = func(key string) {
 		s := cmp.Or(before.Segment(key), after.Segment(key)) // one that was not used yet is in after alone
-		if met[key] || s == nil {
+		if segments[key] || s == nil {
 			return
 		}
-		met[key] = true
+		segments[key] = true
 		note(key, s)
 		if s.If != nil {
 			for _, other := range s.If.Segments(nil) {
@@ -86,18 +87,21 @@ func restsOn(before, after *eval.Ruleset, key string) (all []string, err error) 
 			}
 		}
 	}
-	needed(after, key, map[string]bool{}, func(f *flyball.RulesetFlag) {
-		if was := before.Flag(f.Key); f.Key != key && was != nil {
-			still := *was
-			still.Rollout = nil
-			note(f.Key, still)
-		}
-		for _, r := range f.Rules {
-			for _, s := range r.If.Segments(nil) {
-				segment(s)
+	for _, key := range changed {
+		needed(after, key, flags, func(f *flyball.RulesetFlag) {
+			_, told := slices.BinarySearch(changed, f.Key)
+			if was := before.Flag(f.Key); was != nil && !told {
+				still := *was
+				still.Rollout = nil
+				note(f.Key, still)
 			}
-		}
-	})
+			for _, r := range f.Rules {
+				for _, s := range r.If.Segments(nil) {
+					segment(s)
+				}
+			}
+		})
+	}
 	return all, err
 }
 

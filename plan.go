@@ -60,6 +60,7 @@ type FlagImpact struct {
 	Affected Estimate            `json:"affected"`
 	Share    Estimate            `json:"share" doc:"affected of all, 0 to 1"`
 	Latent   float64             `json:"latent,omitempty" doc:"share that a retreat, which waits for nobody, could give something else later, and could not before"`
+	Named    float64             `json:"-"` // share whom its rules name one by one, in the sample or not
 	Moves    []Move              `json:"moves,omitempty" doc:"from which variant to which"`
 	By       map[string]Estimate `json:"by,omitempty" doc:"affected, by the value of the attribute that was asked for"`
 	Examples []Example           `json:"examples,omitempty"`

@@ -171,7 +171,7 @@ var operations = []Operation{
 		command("user update", "ann --grants '[{role: approver, environment: production}]' --reason 'she is on call'", "id"),
 	op("disable_user", "POST /api/v1/users/{id}/disable", "Shut a person out: sessions end, and their tokens open nothing.", service.Admin, (*svc).DisableUser).still().
 		command("user disable", "ann --reason 'she leaves'", "id"),
-	op("set_password", "POST /api/v1/users/{id}/password", "Change your own password, or make a link by which somebody chooses theirs.", service.Write, (*svc).SetPassword).still().
+	op("set_password", "POST /api/v1/users/{id}/password", "Change your own password, or make a link by which somebody chooses theirs.", service.Write, (*svc).SetPassword).still().secret().
 		command("user password", "ann --link --reason 'she lost it'", "id"),
 
 	op("create_webhook", "POST /api/v1/webhooks", "Create a webhook; it is told what happens from now on.", service.Admin, (*svc).CreateWebhook).still().secret().

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -103,6 +105,28 @@ func (h *house) nowhere(t *testing.T, secrets ...string) {
 		if strings.Contains(log, s) {
 			t.Errorf("the secret %.6s… stands in the open", s)
 		}
+	}
+}
+
+func TestASetUpLinkIsUsedOnceHoweverManyComeAtOnce(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	link, err := h.service.FirstSetUp(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	var in atomic.Int32
+	for i := range 8 {
+		all.Go(func() {
+			if h.post("/auth/setup", fields{"token": link, "name": fmt.Sprint("ann", i), "password": password}).StatusCode == 200 {
+				in.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if in.Load() != 1 {
+		t.Errorf("%d people run the installation", in.Load())
 	}
 }
 
@@ -207,6 +231,10 @@ func TestACookieChangesNothingFromAnotherSitesPage(t *testing.T) {
 			h.send(method, path, "", body, append(c[:2:2], "Content-Type", kind, "Sec-Fetch-Site", "same-origin")...).want(t, 422)
 		}
 		h.send("GET", path, "", "", c...).want(t, 405) // nothing changes by following a link
+		for _, header := range []string{"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"} {
+			h.send("GET", path+"?_method=POST", "", "", append(c[:2:2], header, "POST")...).want(t, 405)
+		}
+		h.send(method, path, "", body, append(c[:2:2], "Authorization", "Basic YTpi", "Content-Type", "application/json", "Sec-Fetch-Site", "cross-site")...).want(t, 403)
 		h.send(method, path, "", body, append([]string{"Cookie", "flyball-session=" + h.admin}, ownPage...)...).want(t, 401)
 		h.send(method, path, "", body, append([]string{"Cookie", "__Host-" + c[1]}, ownPage...)...).want(t, 401)
 	})
@@ -315,10 +343,30 @@ func TestPeopleChooseTheirOwnPasswordsOnly(t *testing.T) {
 		method, path, body := request(t, operation(t, "set_password"), own)
 		h.send(method, path+"?propose=true", "", body, c...).want(t, 403)
 	})
+	h.plansNoPassword(own, c)
 	h.call("", "set_password", own, c...).want(t, 200)
 	h.send("GET", "/api/v1/flags", "", "", c...).want(t, 401) // sessions end with the password
 	h.post("/auth/login", fields{"name": "ann", "password": better}).want(t, 200)
 	h.nowhere(t, password, better)
+}
+
+// plansNoPassword plans another password for ann, and wants neither in what is kept
+// of the plan.
+func (h *house) plansNoPassword(own fields, session []string) {
+	h.t.Helper()
+	token := h.call("", "create_token", fields{"kind": "api", "name": "hers", "actor": "user:ann", "reason": "a test"}, session...).want(h.t, 201)
+	method, path, body := request(h.t, operation(h.t, "set_password"), own)
+	digest := h.send(method, path+"?dryRun=true", token.read(h.t, "secret").(string), body).want(h.t, 200).read(h.t, "digest").(string)
+	err := h.db.View(h.t.Context(), func(tx *store.Tx) error {
+		kept, err := tx.PlannedChange(token.read(h.t, "id").(string), digest)
+		if strings.Contains(string(kept.Input), "horse") {
+			h.t.Errorf("a plan keeps %s", kept.Input)
+		}
+		return err
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 func TestNobodyShutsThemselvesOut(t *testing.T) {

@@ -29,6 +29,7 @@ const (
 	maxAttempts  = 12 // with the waits between them, 1.2 to 2.4 hours
 	patience     = 24 * time.Hour
 	batch        = 200 // entries queued in one transaction
+	batchBytes   = 16 << 20
 
 	pruneEvery    = time.Minute
 	keepDelivered = 7 * 24 * time.Hour
@@ -176,8 +177,12 @@ func (t *Teller) queue(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			entries, err := tx.Audit(store.AuditFilter{AfterSeq: told, Limit: batch, OldestFirst: true})
-			if more = len(entries) == batch; err != nil || len(entries) == 0 {
+			entries, err := tx.Audit(store.AuditFilter{AfterSeq: told, Limit: batch, Bytes: batchBytes, OldestFirst: true})
+			bytes := 0
+			for _, e := range entries {
+				bytes += store.Size(e)
+			}
+			if more = len(entries) == batch || bytes >= batchBytes; err != nil || len(entries) == 0 {
 				return err
 			}
 			webhooks, err := tx.Webhooks()

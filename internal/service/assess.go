@@ -106,10 +106,34 @@ func (e *edit) exposed(v flyball.Preview) float64 {
 		return v.Share.High
 	}
 	first, last := plan.Steps[0].PPM, plan.Steps[len(plan.Steps)-1].PPM
-	if guarded(plan) {
-		return min(v.Share.High, float64(first)/flyball.PPM)
+	switch {
+	case !guarded(plan):
+		return min(1, v.Share.High*float64(last)/float64(first))
+	case e.besides(plan): // which no guardrail watches
+		return v.Share.High
 	}
-	return min(1, v.Share.High*float64(last)/float64(first))
+	return min(v.Share.High, float64(first)/flyball.PPM)
+}
+
+// besides says that a change that starts a rollout also gives somebody something
+// else of its flag by other ways, as when it enables the flag and with it rules.
+func (e *edit) besides(plan *flyball.RolloutPlan) bool {
+	r := e.rulesets[plan.Environment]
+	return !rolloutAlone(r.compiledBefore.Flag(plan.Flag), r.after.compiled.Flag(plan.Flag))
+}
+
+// rolloutAlone says that a flag serves what it did, save for a rollout that is new,
+// and the rule that its cohort got.
+func rolloutAlone(before, after *flyball.RulesetFlag) bool {
+	if before == nil || after == nil || before.Rollout != nil || after.Rollout == nil {
+		return false
+	}
+	alone := *after
+	alone.Rollout = nil
+	if n := len(alone.Rules) - 1; n == len(before.Rules) && sameServe(alone.Rules[n].Serve, alone.Default) {
+		alone.Rules = alone.Rules[:n]
+	}
+	return structural(before, &alone) == 0
 }
 
 // segmentsOnly says that no flag was edited, so that each that changes depends on

@@ -28,6 +28,10 @@ type Audit struct {
 	Next    int64                `json:"next,omitempty" doc:"where they go on: the value of before, or of after if that was given"`
 }
 
+// maxAuditBytes is how much of the audit log is told at once: an entry may hold a
+// segment of a hundred thousand, before and after.
+const maxAuditBytes = 16 << 20
+
 // ListAudit lists who changed what, when and why: newest first, or from After
 // on, oldest first. A token that is limited to some flags sees the changes of
 // those.
@@ -45,7 +49,7 @@ func (s *Service) ListAudit(ctx context.Context, in ListAudit) (out Audit, err e
 	out.Entries = []flyball.AuditEntry{}
 	which := store.AuditFilter{
 		Environment: in.Environment, Subject: in.Subject, Actor: flyball.ActorID(in.Actor), Action: in.Action,
-		AfterSeq: in.After, BeforeSeq: in.Before, Limit: in.Limit, OldestFirst: in.After > 0,
+		AfterSeq: in.After, BeforeSeq: in.Before, Limit: in.Limit, Bytes: maxAuditBytes, OldestFirst: in.After > 0,
 	}
 	if in.From != nil {
 		which.From = in.From.Time
@@ -54,6 +58,7 @@ func (s *Service) ListAudit(ctx context.Context, in ListAudit) (out Audit, err e
 		which.To = in.To.Time
 	}
 	which.Limit++ // one more tells whether there are more
+	bytes := 0
 	for !out.More {
 		var found []flyball.AuditEntry
 		err := s.db.View(ctx, func(tx *store.Tx) (err error) {
@@ -63,18 +68,21 @@ func (s *Service) ListAudit(ctx context.Context, in ListAudit) (out Audit, err e
 		if err != nil {
 			return Audit{}, err
 		}
+		read := 0
 		for _, e := range found {
+			read += store.Size(e)
 			which.AfterSeq, which.BeforeSeq = after(which, e.Seq)
 			if !p.sees(e) {
 				continue
 			}
-			if out.More = len(out.Entries) == in.Limit; out.More {
-				out.Next = out.Entries[in.Limit-1].Seq
+			if out.More = len(out.Entries) == in.Limit || bytes >= maxAuditBytes; out.More {
+				out.Next = out.Entries[len(out.Entries)-1].Seq
 				break
 			}
 			out.Entries = append(out.Entries, e)
+			bytes += store.Size(e)
 		}
-		if len(found) < which.Limit {
+		if len(found) < which.Limit && read < maxAuditBytes {
 			break
 		}
 	}

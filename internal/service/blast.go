@@ -49,11 +49,13 @@ type blast struct {
 	at            time.Time
 	by            string // the attribute by which the answer is divided
 
+	lists    map[string]int   // by segment: keys that came or went
 	contexts []SampledContext // those of the sample that are evaluated
 	scale    scale
 	affected hits
 	gain     hits
 	lose     hits
+	names    float64  // the largest share of users that rules name, where the sample tells of fewer
 	possible bool     // the rules allow that somebody gets something else
 	notes    []string // what is to be known of the answer
 }
@@ -82,9 +84,10 @@ func (b *blast) preview() flyball.Preview {
 	if v.Basis == "sample" && !b.possible { // which is surer than any sample
 		v.Share, v.Gain, v.Lose = flyball.Estimate{}, flyball.Estimate{}, flyball.Estimate{}
 	}
+	v.Share.High = max(v.Share.High, b.names)
 	v.Share.High = min(1, v.Share.High+latent)
 	v.Affected = times(v.Share, v.Users)
-	if unsure+latent > 0 {
+	if unsure+latent+b.names > 0 {
 		v.Gain.High, v.Lose.High = v.Affected.High, v.Affected.High
 	}
 	b.note(b.thin())
@@ -168,6 +171,11 @@ func (b *blast) impact(key string) (f flyball.FlagImpact, why string) {
 	if b.bound(key) > 0 {
 		b.possible = true
 		b.evaluate(&f, moments)
+		if f.Named = b.named(key); f.Named > f.Share.High {
+			f.Share.High = f.Named
+			f.Affected = times(f.Share, b.sample.Users)
+			b.names = max(b.names, f.Named)
+		}
 	}
 	return f, ""
 }

@@ -49,7 +49,7 @@ func (b *blast) segmentBound(key string, met map[string]bool) float64 {
 		return 1
 	}
 	share := 0.0
-	if n := apart(before.Include, after.Include) + apart(before.Exclude, after.Exclude); n > 0 {
+	if n := b.relisted(key, before, after); n > 0 {
 		if share = 1; b.sample.Users.Low > 0 {
 			share = min(1, float64(n)/b.sample.Users.Low)
 		}
@@ -60,6 +60,20 @@ func (b *blast) segmentBound(key string, met map[string]bool) float64 {
 		}
 	}
 	return min(1, share)
+}
+
+// relisted counts the keys that were added to a segment's lists or taken from them,
+// once for all the flags that use it.
+func (b *blast) relisted(key string, before, after *flyball.Segment) int {
+	n, known := b.lists[key]
+	if !known {
+		n = apart(before.Include, after.Include) + apart(before.Exclude, after.Exclude)
+		if b.lists == nil {
+			b.lists = map[string]int{}
+		}
+		b.lists[key] = n
+	}
+	return n
 }
 
 // apart counts the keys that are in one list alone.
@@ -87,7 +101,7 @@ func structural(before, after *flyball.RulesetFlag) float64 {
 	if before == nil || after == nil {
 		return 1
 	}
-	if resafed(before, after) {
+	if resafed(before, after) || shown(before, after) {
 		return 1
 	}
 	changed := revalued(before, after)

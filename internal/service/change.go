@@ -61,7 +61,7 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 		return Outcome{}, flyball.FieldErrorf("reason", "say why %s changes, in 1 to %d bytes", c.subject, flyball.MaxTextLen)
 	}
 	var e *edit
-	err = s.db.Update(ctx, func(tx *store.Tx) error {
+	err = s.inTurn(ctx, c, func(tx *store.Tx) error {
 		e = &edit{
 			tx: tx, service: s, principal: p, at: now(), change: c, manner: mannerOf(ctx),
 			flags: map[string]*flyball.Flag{}, segments: map[string]bool{}, rulesets: map[string]*rulesetEdit{},
@@ -99,6 +99,25 @@ func (s *Service) change(ctx context.Context, c changeOf) (Outcome, error) {
 		s.changed()
 	}
 	return out, nil
+}
+
+// urgent are what must not wait for others' changes, however many there are and
+// however long each takes to be looked at.
+var urgent = []string{"flag.kill", "flag.disable", "rollout.abort", "rollout.pause", "rollout.stepBack", "agents.freeze", "token.revoke", "user.disable"}
+
+// inTurn makes a change in a transaction when it is its turn. What is urgent, and
+// what the platform itself does, waits for the change in hand alone, since writers
+// take turns in the database.
+func (s *Service) inTurn(ctx context.Context, c changeOf, f func(*store.Tx) error) error {
+	if !slices.Contains(urgent, c.action) && !PrincipalOf(ctx).automatic() {
+		select {
+		case s.turn <- struct{}{}:
+			defer func() { <-s.turn }()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return s.db.Update(ctx, f)
 }
 
 // says tells whether a text has anything in it that is seen.

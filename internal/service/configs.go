@@ -102,9 +102,9 @@ func sameServe(a, b flyball.Serve) bool {
 // nobody.
 func (s *Service) KillFlag(ctx context.Context, in FlagIn) (Configured, error) {
 	return s.configure(ctx, "flag.kill", in, func(e *edit, f flyball.Flag, c *flyball.FlagConfig) error {
-		if c.Killed != nil {
+		if c.Killed != nil && (c.Killed.By.Kind() != "agent" || e.principal.Kind == flyball.TokenAgent) {
 			return nil
-		}
+		} // a person's word is kept beside an agent's: then no agent lifts the kill
 		c.Killed = &flyball.Kill{At: e.at, By: e.principal.ID, Reason: in.Reason}
 		return e.endRollout(c, "the flag was killed: "+in.Reason)
 	})

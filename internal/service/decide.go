@@ -13,17 +13,14 @@ func (e *edit) mayApprove(who flyball.ActorID, r flyball.ChangeRequest, from []f
 	if who.Kind() != "user" {
 		return "only people approve", nil
 	}
-	if who == r.Proposer.ID || who == r.Proposer.OnBehalfOf {
+	parties, err := e.parties(r.Proposer)
+	switch {
+	case err != nil:
+		return "", err
+	case who == r.Proposer.ID || who == r.Proposer.OnBehalfOf:
 		return "nobody approves what they proposed themselves, or through an agent", nil
-	}
-	if r.Proposer.Token != "" {
-		t, _, err := e.tx.TokenByID(r.Proposer.Token)
-		if err == nil && t.CreatedBy == who && t.Actor.Kind() != "user" {
-			return "nobody approves what was proposed with a token that they answer for", nil
-		}
-		if err != nil && flyball.CodeOf(err) != flyball.NotFound {
-			return "", err
-		}
+	case slices.Contains(parties, who):
+		return "nobody approves what was proposed with a token that they answer for", nil
 	}
 	grants, err := e.grantsOf(who)
 	if err != nil {
@@ -35,6 +32,23 @@ func (e *edit) mayApprove(who flyball.ActorID, r flyball.ChangeRequest, from []f
 		}
 	}
 	return "", nil
+}
+
+// parties are those who count as one with whoever did something: they themselves,
+// the person behind an agent, and who made the token of an agent or a service.
+func (e *edit) parties(of flyball.Actor) ([]flyball.ActorID, error) {
+	all := []flyball.ActorID{of.ID}
+	if of.OnBehalfOf != "" {
+		all = append(all, of.OnBehalfOf)
+	}
+	if of.Token == "" || of.ID.Kind() == "user" {
+		return all, nil
+	}
+	t, _, err := e.tx.TokenByID(of.Token)
+	if flyball.CodeOf(err) == flyball.NotFound {
+		return all, nil
+	}
+	return append(all, t.CreatedBy), err
 }
 
 // DecideChange is a person's decision on a request.

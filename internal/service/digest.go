@@ -16,9 +16,10 @@ import (
 )
 
 // digest stands for the exact change: its action, every edit, before and after,
-// and what the flags that it alters served before. Made again, the same change
-// has the same digest, whoever makes it and whenever; whoever edits anything
-// that it touches in between makes it another.
+// what the flags that it alters served before, and the flags, segments and metrics
+// that these rest on. Made again, the same change has the same digest, whoever
+// makes it and whenever; whoever edits anything that it touches, or rests on, in
+// between makes it another.
 func (e *edit) digest() (string, error) {
 	h := sha256.New()
 	write := func(parts ...string) {
@@ -41,15 +42,81 @@ func (e *edit) digest() (string, error) {
 	write(e.change.action, subject)
 	for _, env := range e.altered() {
 		r := e.rulesets[env]
-		for _, key := range eval.Changed(r.compiledBefore, r.after.compiled) {
+		changed := eval.Changed(r.compiledBefore, r.after.compiled)
+		for _, key := range changed {
 			served, err := servedBy(r.compiledBefore.Flag(key))
 			if err != nil {
 				return "", err
 			}
 			write(env, key, served)
 		}
+		rests, err := restsOn(r.compiledBefore, r.after.compiled, changed)
+		if err != nil {
+			return "", err
+		}
+		write(rests...)
 	}
+	judged, err := e.judgedBy()
+	if err != nil {
+		return "", err
+	}
+	write(judged)
 	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// restsOn writes down what flags will ask of others, as they are before the change:
+// the flags and the segments that they need, each once. Whoever edits one of them
+// makes another change of it, though its own edits are the same.
+func restsOn(before, after *eval.Ruleset, changed []string) (all []string, err error) {
+	note := func(key string, v any) {
+		body, failed := json.Marshal(v)
+		all, err = append(all, key, string(body)), cmp.Or(err, failed)
+	}
+	segments, flags := map[string]bool{}, map[string]bool{}
+	var segment func(key string)
+	segment = func(key string) {
+		s := cmp.Or(before.Segment(key), after.Segment(key)) // one that was not used yet is in after alone
+		if segments[key] || s == nil {
+			return
+		}
+		segments[key] = true
+		note(key, s)
+		if s.If != nil {
+			for _, other := range s.If.Segments(nil) {
+				segment(other)
+			}
+		}
+	}
+	for _, key := range changed {
+		needed(after, key, flags, func(f *flyball.RulesetFlag) {
+			_, told := slices.BinarySearch(changed, f.Key)
+			if was := before.Flag(f.Key); was != nil && !told {
+				still := *was
+				still.Rollout = nil
+				note(f.Key, still)
+			}
+			for _, r := range f.Rules {
+				for _, s := range r.If.Segments(nil) {
+					segment(s)
+				}
+			}
+		})
+	}
+	return all, err
+}
+
+// judgedBy writes down the metrics by which a rollout that is started is judged.
+func (e *edit) judgedBy() (string, error) {
+	plan := e.started()
+	if plan == nil {
+		return "", nil
+	}
+	metrics, err := e.metrics(*plan)
+	if err != nil {
+		return "", err
+	}
+	body, err := json.Marshal(metrics)
+	return string(body), err
 }
 
 // inOrder sorts edits of different nouns, in whichever order they were made.

@@ -10,8 +10,9 @@ import (
 
 var tiers = []flyball.RiskTier{flyball.TierLow, flyball.TierMedium, flyball.TierHigh}
 
-// eased names the flags that were edited so that later changes of them count less:
-// whose tier falls, or that are stateful no more.
+// eased names the flags that were edited so that later changes of them count less, or
+// are approved by others: whose tier falls, that are stateful no more, or that pass
+// to another team.
 func (e *edit) eased() (keys []string) {
 	for _, edit := range e.edits {
 		var before, after flyball.Flag
@@ -19,7 +20,7 @@ func (e *edit) eased() (keys []string) {
 			continue
 		}
 		falls := slices.Index(tiers, after.RiskTier) < slices.Index(tiers, before.RiskTier)
-		if falls || before.Consistency == flyball.Stateful && after.Consistency != flyball.Stateful {
+		if falls || before.Owner != after.Owner || before.Consistency == flyball.Stateful && after.Consistency != flyball.Stateful {
 			keys = append(keys, edit.Key)
 		}
 	}
@@ -58,7 +59,7 @@ func (e *edit) weighEasing(p *flyball.Plan) error {
 	if err != nil || len(names) == 0 {
 		return err
 	}
-	p.Why = append(p.Why, fmt.Sprintf("later changes of %s count less in %s", e.eased()[0], names[0]))
+	p.Why = append(p.Why, fmt.Sprintf("later changes of %s count less in %s, or are approved by others", e.eased()[0], names[0]))
 	if slices.Index(flyball.Risks, p.Risk) < slices.Index(flyball.Risks, flyball.RiskMedium) {
 		p.Risk = flyball.RiskMedium
 	}

@@ -255,6 +255,9 @@ func (e *edit) putTeam(t flyball.Team, read int64) error {
 	if changed, err := e.record("team", t.Key, "", before, t); err != nil || !changed {
 		return err
 	}
+	if err := e.service.authorise(e.principal, changeOf{access: Admin}); err != nil { // files are for everybody
+		return err
+	}
 	_, err = e.tx.PutTeam(t, old.Revision)
 	return err
 }

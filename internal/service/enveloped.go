@@ -328,22 +328,36 @@ func (e *edit) pausedByPerson(edit flyball.Edit) (*flyball.Beyond, error) {
 	if before.State != flyball.RolloutPaused || after.State != flyball.RolloutRunning {
 		return nil, nil
 	}
-	entries, err := e.tx.Audit(store.AuditFilter{Subject: after.Flag, Limit: 200})
-	if err != nil {
+	if byAgent, err := e.pausedByAgent(after.Flag, after.ID); err != nil || byAgent {
 		return nil, err
+	}
+	return beyond("resume", "a pause made by a person", "a pause made by an agent", "the rollout was not paused by an agent, and only a person lets it go on"), nil
+}
+
+// pausedByAgent says that it was an agent alone who paused a rollout. An agent that
+// steps back what was paused already takes nobody's pause over.
+func (e *edit) pausedByAgent(flag, rollout string) (bool, error) {
+	entries, err := e.tx.Audit(store.AuditFilter{Subject: flag, Limit: 200, Bytes: maxAuditBytes})
+	if err != nil {
+		return false, err
 	}
 	for _, entry := range entries {
 		if entry.Action != "rollout.pause" && entry.Action != "rollout.stepBack" {
 			continue
 		}
-		if slices.ContainsFunc(entry.Edits, func(o flyball.Edit) bool { return o.Noun == "rollout" && o.Key == edit.Key }) {
-			if entry.Actor.ID.Kind() == "agent" {
-				return nil, nil
-			}
-			break
+		at := slices.IndexFunc(entry.Edits, func(o flyball.Edit) bool { return o.Noun == "rollout" && o.Key == rollout })
+		if at < 0 {
+			continue
+		}
+		var before flyball.Rollout
+		if entry.Actor.ID.Kind() != "agent" || json.Unmarshal(entry.Edits[at].Before, &before) != nil {
+			return false, nil
+		}
+		if before.State != flyball.RolloutPaused {
+			return true, nil
 		}
 	}
-	return beyond("resume", "a pause made by a person", "a pause made by an agent", "the rollout was not paused by an agent, and only a person lets it go on"), nil
+	return false, nil
 }
 
 // dependants says whether the change reaches flags that are not the agent's.

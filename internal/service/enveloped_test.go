@@ -13,6 +13,7 @@ import (
 
 	"github.com/flyballdev/flyball"
 	"github.com/flyballdev/flyball/internal/pgtest"
+	"github.com/flyballdev/flyball/internal/rollout"
 	"github.com/flyballdev/flyball/internal/store"
 )
 
@@ -117,8 +118,29 @@ func TestAnAgentStaysWithinItsEnvelope(t *testing.T) {
 		"its own kill": {do: func(s *Service, ctx context.Context) error {
 			return errors.Join(kill(key)(s, ctx), resume(key)(s, ctx))
 		}},
-		"a pause by a person":         {before: pausedByPerson(key), do: goOn(key), limit: "resume"},
-		"its own pause":               {do: pauseAndGoOn(key)},
+		"a pause by a person": {before: pausedByPerson(key), do: goOn(key), limit: "resume"},
+		"its own pause":       {do: pauseAndGoOn(key)},
+		"its own kill, which a person joined": {before: func(t *testing.T, s *Service, ann context.Context) {
+			for _, who := range []context.Context{asAgent(t, "bot", narrow()), ann} {
+				must[Configured](t)(s.KillFlag(who, in(key)))
+			}
+		}, do: resume(key), limit: "resume"},
+		"its own pause, which a person joined": {before: func(t *testing.T, s *Service, ann context.Context) {
+			must[RolloutView](t)(s.StartRollout(asAgent(t, "bot", narrow()), pulse(key, 100, time.Minute)))
+			for _, who := range []context.Context{asAgent(t, "bot", narrow()), ann} {
+				must[RolloutView](t)(s.PauseRollout(who, RolloutIn{ID: key, Reason: "a test"}))
+			}
+		}, do: goOn(key), limit: "resume"},
+		"a pause by a person, stepped back": {before: func(t *testing.T, s *Service, ann context.Context) {
+			r := pulse(key, 100, time.Minute)
+			r.Steps = append(r.Steps, flyball.Step{PPM: 200, Hold: flyball.Duration(time.Minute)})
+			started := must[RolloutView](t)(s.StartRollout(asAgent(t, "bot", narrow()), r))
+			if err := carry(t, s, ann, started.ID, rollout.Decision{Action: rollout.Advance, Step: 1}); err != nil {
+				t.Fatal(err)
+			}
+			must[RolloutView](t)(s.PauseRollout(ann, RolloutIn{ID: key, Reason: "a test"}))
+			must[RolloutView](t)(s.StepBackRollout(asAgent(t, "bot", narrow()), RolloutIn{ID: key, Reason: "a test"}))
+		}, do: goOn(key), limit: "resume"},
 		"another's wide rollout":      {before: widePaused(key), do: goOn(key), limit: "resume"},
 		"a segment":                   {do: segment, limit: "nouns"},
 		"a metric":                    {do: metric, limit: "nouns"},

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,7 +23,7 @@ func (e *edit) plan() (*flyball.Plan, error) {
 		Beyond: e.beyond, Retreat: e.retreats(), Why: []string{}, Difference: []string{}, Versions: map[string]int64{},
 	}
 	if started := e.started(); started != nil {
-		p.Staged = guarded(started)
+		p.Staged = guarded(started) && !e.besides(started)
 	}
 	for _, env := range e.altered() {
 		p.Versions[env] = e.rulesets[env].version
@@ -48,7 +49,50 @@ func (e *edit) plan() (*flyball.Plan, error) {
 		return nil, err
 	}
 	judge(p, policy, protected, e.at)
+	for _, env := range protected {
+		if why, err := e.frozenLater(policy, env); err != nil {
+			return nil, err
+		} else if why != "" && p.Risk != flyball.RiskNone {
+			p.Refused = orElse(p.Refused, why)
+		}
+	}
 	return p, nil
+}
+
+// frozenLater says which rule that the change makes would raise something by itself
+// in a freeze: by its beginning, or, if it is safe, by its end.
+func (e *edit) frozenLater(policy flyball.Policy, environment string) (why string, err error) {
+	for _, edit := range e.edits {
+		if edit.Noun != "config" || edit.Environment != environment || edit.After == nil {
+			continue
+		}
+		f, err := e.tx.Flag(edit.Key)
+		if err != nil {
+			return "", err
+		}
+		var before, after flyball.FlagConfig
+		if err := json.Unmarshal(edit.After, &after); err != nil {
+			return "", err
+		}
+		if edit.Before != nil {
+			if err := json.Unmarshal(edit.Before, &before); err != nil {
+				return "", err
+			}
+		}
+		for _, r := range after.Rules {
+			when := r.NotBefore
+			if r.Serve.Variant == f.SafeVariant {
+				when = r.NotAfter
+			}
+			if was, at := before.Rule(r.ID); when == nil || at >= 0 && sameJSON(was, r) {
+				continue
+			}
+			if why := frozen(policy, environment, when.Time); why != "" {
+				return fmt.Sprintf("the rule %q would change what users get at %s: %s", r.ID, when.Format(time.RFC3339), why), nil
+			}
+		}
+	}
+	return "", nil
 }
 
 // judge says what the policy demands of a plan. What nobody can notice passes a

@@ -238,6 +238,35 @@ func TestTheRiskOfAChangeAndWhatItNeeds(t *testing.T) {
 				return err
 			}
 		}, risk: "high", needs: 2},
+		{name: "what enabling shows beside a guarded exposure is watched by nothing",
+			before: func(h *shop) []func(context.Context) error {
+				return []func(context.Context) error{func(ctx context.Context) error { _, err := h.s.DisableFlag(ctx, in(fastOf)); return err }}
+			},
+			change: func(h *shop) func(context.Context) error { return h.expose(nil, flyball.ThenOff, true) }, risk: "high", needs: 2},
+		{name: "a guarded exposure alone",
+			before: func(h *shop) []func(context.Context) error {
+				return []func(context.Context) error{func(ctx context.Context) error {
+					_, err := h.s.SetConfig(ctx, SetConfig{FlagIn: in(fastOf), Config: Config{Default: flyball.Serve{Variant: "off"}}})
+					return err
+				}}
+			},
+			change: func(h *shop) func(context.Context) error { return h.expose(nil, flyball.ThenOff, true) }, risk: "low"},
+		{name: "a guarded exposure of a cohort, beside other rules", change: func(h *shop) func(context.Context) error {
+			return h.expose(&flyball.Condition{Attribute: "country", Op: flyball.OpIn, Values: flyball.Values{"CA"}}, flyball.ThenOff, true)
+		}, risk: "low"},
+		{name: "to pass to another team, whose approvers are others",
+			before: func(h *shop) []func(context.Context) error {
+				return []func(context.Context) error{func(ctx context.Context) error {
+					_, err := h.s.CreateTeam(ctx, PutTeam{Team: flyball.Team{Key: "search", Name: "Search"}, Reason: "a test"})
+					return err
+				}}
+			},
+			change: func(h *shop) func(context.Context) error {
+				return h.update(fastOf, func(f *flyball.Flag) { f.Owner = "search" })
+			}, risk: "medium", needs: 1, why: "approved by others"},
+		{name: "to be seen by client tokens", change: func(h *shop) func(context.Context) error {
+			return h.update(kindOf, func(f *flyball.Flag) { f.ClientVisible = true })
+		}, risk: "high", needs: 2},
 		{name: "a kill never waits", change: func(h *shop) func(context.Context) error {
 			return func(ctx context.Context) error { _, err := h.s.KillFlag(ctx, in(kindOf)); return err }
 		}, risk: "high", retreat: true},
@@ -561,35 +590,5 @@ func TestThePolicyIsObeyedToTheLetter(t *testing.T) {
 	must[flyball.Environment](t)(h.s.UpdateEnvironment(h.ctx, PutEnvironment{Key: "production", Reason: "a test"}))
 	if err := h.serve(kindOf, flyball.Serve{Variant: "b"})(h.ctx); err != nil {
 		t.Errorf("in an environment that is not protected: %v", err)
-	}
-}
-
-// A gate of a rollout is opened by those who approve changes there, each once.
-func TestAGateWantsApproversAndNobodyElse(t *testing.T) {
-	t.Parallel()
-	h := newShop(t, nil)
-	plan := flyball.RolloutPlan{
-		Flag: fastOf, Environment: "production", Treatment: "on", Control: "off", Steps: []flyball.Step{{PPM: 1, Gates: []flyball.Gate{{Approval: 2}}}, {PPM: 2}},
-	}
-	must[RolloutView](t)(h.s.StartRollout(h.ctx, StartRollout{RolloutPlan: plan, Reason: "a test"}))
-	pass := func(who flyball.ActorID, grants ...flyball.Grant) (RolloutView, error) {
-		p := Principal{Actor: flyball.Actor{ID: who}, Kind: flyball.TokenAPI, Rights: []flyball.Grants{grants}}
-		return h.s.PassGate(WithPrincipal(t.Context(), p), PassGate{RolloutIn: RolloutIn{ID: fastOf, Reason: "looks well"}})
-	}
-	approver := flyball.Grant{Role: flyball.RoleApprover, Environment: "production", Team: "default"}
-	for who, grant := range map[flyball.ActorID]flyball.Grant{
-		"user:ann": approver, "service:ci": approver, "user:viewer": {Role: flyball.RoleViewer}, "user:editor": {Role: flyball.RoleEditor},
-		"user:elsewhere": {Role: flyball.RoleApprover, Environment: "development"}, "user:other": {Role: flyball.RoleApprover, Team: "payments"},
-	} {
-		if _, err := pass(who, grant); flyball.CodeOf(err) != flyball.Forbidden {
-			t.Errorf("%s with %+v: %v", who, grant, err)
-		}
-	}
-	for _, who := range []flyball.ActorID{"user:bob", "user:bob", "user:cat"} {
-		must[RolloutView](t)(pass(who, approver))
-	}
-	r := must[RolloutView](t)(h.s.Rollout(h.ctx, RolloutID{ID: fastOf}))
-	if len(r.Passed) != 2 {
-		t.Errorf("it was passed by %+v", r.Passed)
 	}
 }

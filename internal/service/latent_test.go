@@ -52,6 +52,23 @@ func TestWhatARetreatWouldRaiseIsJudgedWhenItIsSetUp(t *testing.T) {
 		{name: "another safe variant", change: func(h *shop) func(context.Context) error {
 			return h.update(kindOf, func(f *flyball.Flag) { f.SafeVariant = "b" })
 		}, risk: "high", needs: 2, why: "a kill of " + kindOf},
+		{name: "to be seen by client tokens", change: func(h *shop) func(context.Context) error {
+			return h.update(kindOf, func(f *flyball.Flag) { f.ClientVisible = true })
+		}, risk: "high", needs: 2, why: "by client tokens"},
+		{name: "to be seen by client tokens, and be safe",
+			before: func(h *shop) []func(context.Context) error {
+				return []func(context.Context) error{h.serve(kindOf, flyball.Serve{Variant: "safe"})}
+			},
+			change: func(h *shop) func(context.Context) error {
+				return h.update(kindOf, func(f *flyball.Flag) { f.ClientVisible = true })
+			}, risk: "none"},
+		{name: "to be seen by them no more",
+			before: func(h *shop) []func(context.Context) error {
+				return []func(context.Context) error{h.update(kindOf, func(f *flyball.Flag) { f.ClientVisible = true })}
+			},
+			change: func(h *shop) func(context.Context) error {
+				return h.update(kindOf, func(f *flyball.Flag) { f.ClientVisible = false })
+			}, risk: "none"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

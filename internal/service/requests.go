@@ -12,8 +12,9 @@ import (
 
 // Limits of requests for approval.
 const (
-	maxOpen        = 100     // by one proposer
-	maxStoredEdits = 1 << 20 // bytes; what is larger is told by its difference alone
+	maxOpen        = 100      // by one proposer
+	maxOpenBytes   = 32 << 20 // of them all together
+	maxStoredEdits = 1 << 20  // bytes; what is larger is told by its difference alone
 )
 
 // propose keeps a planned change for others to approve.
@@ -39,11 +40,11 @@ func (s *Service) propose(ctx context.Context, p Principal, c changeOf, m *Manne
 			if err != nil {
 				return err
 			}
-			n, err := e.tx.CountOpen(p.ID, e.at)
+			n, bytes, err := e.tx.CountOpen(p.ID, e.at)
 			if err != nil {
 				return err
 			}
-			if n >= maxOpen {
+			if n >= maxOpen || n > 0 && bytes+int64(len(r.Input)) > maxOpenBytes {
 				return flyball.Errorf(flyball.Conflict, "%s has %d open changes, and no more are kept: take some back (flyball change reject)", p.ID, n)
 			}
 			r.CreatedAt, r.ExpiresAt = e.at, e.at.Add(policy.TTL.Std())
@@ -213,7 +214,6 @@ func (s *Service) ListChanges(ctx context.Context, in ListChanges) (Changes, err
 					return nil
 				}
 				r.State = stateOf(r.ChangeRequest, at)
-				r.Input, r.Plan.Edits, r.Plan.Previews = nil, []flyball.Edit{}, nil
 				out.Changes = append(out.Changes, r.ChangeRequest)
 			}
 			if len(all) <= in.Limit {

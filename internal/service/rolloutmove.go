@@ -18,6 +18,13 @@ type RolloutIn struct {
 // it all the same.
 func (s *Service) PauseRollout(ctx context.Context, in RolloutIn) (RolloutView, error) {
 	return s.moveRollout(ctx, "rollout.pause", in, func(e *edit, r *flyball.Rollout) error {
+		if r.State == flyball.RolloutPaused && e.principal.Kind != flyball.TokenAgent {
+			byAgent, err := e.pausedByAgent(r.Flag, r.ID)
+			if err != nil || !byAgent {
+				return err
+			}
+			r.Why, r.Since = e.change.reason, e.at // so that no agent lets it go on
+		}
 		r.State = flyball.RolloutPaused
 		return nil
 	})
@@ -92,6 +99,9 @@ func (s *Service) PassGate(ctx context.Context, in PassGate) (RolloutView, error
 			if !e.principal.allows(flyball.RoleApprover, r.Environment, owner) {
 				return flyball.Errorf(flyball.Forbidden, "this gate is opened by an approver for team %s in %s, and %s is none", owner, r.Environment, by)
 			}
+			if err := e.mayOpen(*r); err != nil {
+				return err
+			}
 		}
 		given := slices.ContainsFunc(r.Passed, func(p flyball.GatePass) bool {
 			return p.Step == r.At && p.Gate == in.Gate && p.By == by && !p.At.Before(r.SteppedAt)
@@ -101,6 +111,41 @@ func (s *Service) PassGate(ctx context.Context, in PassGate) (RolloutView, error
 		}
 		return nil
 	})
+}
+
+// mayOpen says whether the principal's word on a rollout is that of somebody else
+// than whoever proposed it or set it in motion, and proved to be theirs, as that of
+// whoever approves a change.
+func (e *edit) mayOpen(r flyball.Rollout) error {
+	if err := e.principal.provedLately(e.at); err != nil {
+		return err
+	}
+	made, err := e.tx.Made("rollout", r.Environment, r.ID)
+	if err != nil || made == nil {
+		return err
+	}
+	starters := []flyball.Actor{made.Actor}
+	if made.Change != "" {
+		request, err := e.tx.ChangeRequest(made.Change)
+		if err != nil {
+			return err
+		}
+		starters = append(starters, request.Proposer)
+	}
+	for _, starter := range starters {
+		parties, err := e.parties(starter)
+		if err != nil {
+			return err
+		}
+		why, err := e.madeBy(starter)
+		if err != nil {
+			return err
+		}
+		if why != "" || slices.Contains(parties, e.principal.ID) {
+			return flyball.Errorf(flyball.Forbidden, "this gate is opened by a person other than %s and whoever stands behind them, and you are %s", starter.ID, e.principal.ID)
+		}
+	}
+	return nil
 }
 
 // moveRollout changes a live rollout by a person's word.

@@ -40,6 +40,7 @@ type Service struct {
 	passwords *hasher
 	tries     *tries
 	ticketKey string
+	turn      chan struct{} // held by the change in hand, save by what must not wait for others
 	proving   chan struct{} // held by a proof of the audit log
 	watchman  watchman
 }
@@ -81,7 +82,7 @@ func New(ctx context.Context, db *store.DB, opts Options) (*Service, error) {
 		sample: opts.Sample, seal: opts.Seal, tell: opts.Tell, reachable: opts.Reachable,
 		heads: map[string]*Published{}, published: make(chan struct{}), tokens: newTokenCache(),
 		passwords: newHasher(), tries: newTries(),
-		proving: make(chan struct{}, 1),
+		proving: make(chan struct{}, 1), turn: make(chan struct{}, 1),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -486,3 +486,19 @@ func TestAnotherNodeSeesWhatThisOneCommitted(t *testing.T) {
 		t.Errorf("one has %v %s, the other %v %s", a.ID(), a.Digest(), b.ID(), b.Digest())
 	}
 }
+
+// A verified address makes nobody the same person as the one who acts by a token of
+// that name: an account would bound that token.
+func TestANewcomerTakesNoNameThatATokenHas(t *testing.T) {
+	s, ctx := house(t)
+	made := must[NewToken](t)(s.CreateToken(ctx, CreateToken{Kind: flyball.TokenAPI, Name: "his", Actor: "user:bob@example.com", Reason: "a test"}))
+	who := Identity{Issuer: "https://accounts.example.com", Subject: "1", Email: "bob@example.com", ProvedAt: time.Now()}
+	if n := must[NewSession](t)(s.SignInAs(t.Context(), who, "")); n.User.ID == "user:bob@example.com" {
+		t.Errorf("the newcomer is %s", n.User.ID)
+	}
+	s.tokens.forget(made.ID)
+	p, err := s.Authenticate(t.Context(), made.Secret)
+	if err != nil || !p.runs() {
+		t.Errorf("the token opens less: %+v, %v", p, err)
+	}
+}

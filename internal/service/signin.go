@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"time"
 
@@ -233,7 +234,11 @@ func (s *Service) welcome(ctx context.Context, who Identity) error {
 			if _, err := e.tx.UserByIdentity(who.Issuer, who.Subject); err == nil {
 				return nil // at the same moment in another tab
 			}
-			if _, err := e.tx.User(user.ID); err == nil { // somebody else's: an address is no identity
+			taken, err := e.taken(user.ID)
+			if err != nil {
+				return err
+			}
+			if taken { // somebody else's: an address is no identity
 				user.ID = personID("oidc-" + unique)
 				e.change.subject = string(user.ID)
 			}
@@ -241,6 +246,16 @@ func (s *Service) welcome(ctx context.Context, who Identity) error {
 		},
 	})
 	return err
+}
+
+// taken says whether somebody has a name: by an account, or by a token alone, which
+// a new account of that name would bound.
+func (e *edit) taken(id flyball.ActorID) (bool, error) {
+	if _, err := e.tx.User(id); flyball.CodeOf(err) != flyball.NotFound {
+		return err == nil, err
+	}
+	all, err := e.tx.Tokens()
+	return slices.ContainsFunc(all, func(t flyball.Token) bool { return t.Actor == id || t.OnBehalfOf == id }), err
 }
 
 // HasAccounts says whether anybody has an account.

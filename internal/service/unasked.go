@@ -15,19 +15,26 @@ import (
 const asksAfter = 24 * time.Hour
 
 // unaskedBefore is the share of an environment's users that got something else of what
-// the change alters by changes that nobody else approved lately. A rollout counts
-// by itself: each begins at its control, and one is live at a time.
+// the change alters by changes that nobody else approved lately.
 func (e *edit) unaskedBefore(v flyball.Preview) (share float64, err error) {
-	if e.started() != nil {
+	if e.passes() {
 		return 0, nil
 	}
 	sums, err := e.tx.Unasked(v.Environment, e.at.Add(-asksAfter))
 	for _, f := range v.Flags {
-		if f.Share.Value > 0 || f.Latent > 0 {
+		if f.Share.Value+f.Latent+f.Named > 0 {
 			share = max(share, float64(sums[f.Flag])/flyball.PPM)
 		}
 	}
 	return min(1, share), err
+}
+
+// passes says that the change is a rollout that counts by itself: it begins at its
+// control, and either ends there or goes only as far as its guardrails show it to
+// be healthy. What is kept without a look, of one cohort after another, adds up.
+func (e *edit) passes() bool {
+	plan := e.started()
+	return plan != nil && (plan.Then == flyball.ThenOff || guarded(plan)) && !e.besides(plan)
 }
 
 // noteUnasked keeps what the change gave users that nobody else approved, and
@@ -38,7 +45,7 @@ func (e *edit) noteUnasked() error {
 		if err := e.forgetSafe(env, after.compiled); err != nil {
 			return err
 		}
-		if e.planned == nil || e.principal.automatic() || e.started() != nil || e.planned.Retreat {
+		if e.planned == nil || e.principal.automatic() || e.passes() || e.planned.Retreat {
 			continue
 		}
 		at := slices.IndexFunc(e.planned.Previews, func(v flyball.Preview) bool { return v.Environment == env })
@@ -78,8 +85,12 @@ func (e *edit) forgetSafe(environment string, after *eval.Ruleset) error {
 func (e *edit) noteUnaskedIn(v flyball.Preview, version int64) error {
 	asked := e.glass || e.request != nil && len(e.request.Approvals) > 0
 	var all []store.Unasked
+	last := 1.0
+	if plan := e.started(); plan != nil {
+		last = float64(plan.Steps[len(plan.Steps)-1].PPM) / float64(plan.Steps[0].PPM)
+	}
 	for _, f := range v.Flags {
-		share := f.Share.Value + f.Latent
+		share := min(1, max(f.Share.Value, f.Named)*last) + f.Latent
 		if share == 0 {
 			continue
 		}

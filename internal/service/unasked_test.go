@@ -2,11 +2,13 @@ package service
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/flyballdev/flyball"
+	"github.com/flyballdev/flyball/internal/rollout"
 	"github.com/flyballdev/flyball/internal/store"
 )
 
@@ -99,5 +101,120 @@ func TestRolloutsAndUnprotectedEnvironmentsDoNotAddUp(t *testing.T) {
 		if _, err := h.s.SetDefault(context.WithoutCancel(h.ctx), SetDefault{FlagIn: f, Default: split(ppm)}); err != nil {
 			t.Errorf("%d: %v", ppm, err)
 		}
+	}
+}
+
+// expose shows "on" to one in a thousand of a cohort, or of everybody.
+func (h *shop) expose(cohort *flyball.Condition, then flyball.Then, guarded bool) func(context.Context) error {
+	shown := Expose{FlagIn: in(fastOf), PPM: 1_000, If: cohort, For: flyball.Duration(time.Minute), Then: then}
+	if guarded {
+		shown.Guardrails = []flyball.Guardrail{{Metric: "shop.errors", Margin: flyball.Margin{Relative: 0.05}}}
+	}
+	return func(ctx context.Context) error { _, err := h.s.Expose(ctx, shown); return err }
+}
+
+// What is kept of one cohort after another, without guardrails, adds up; what is
+// taken back does not.
+func TestCohortsThatAreKeptAddUp(t *testing.T) {
+	t.Parallel()
+	sample := Sample{Users: flyball.Estimate{Value: 1e6, Low: 1e6, High: 1e6}}
+	for i := range 2_000 {
+		c := flyball.EvaluationContext{TargetingKey: fmt.Sprint("u", i), Attributes: flyball.Attributes{"shard": float64(i % 500)}}
+		sample.Contexts = append(sample.Contexts, SampledContext{Unit: fmt.Sprint(i), At: time.Now(), Weight: 1, Context: c})
+	}
+	h := newShop(t, func(context.Context, string) (Sample, error) { return sample, nil })
+	expose := func(shard int, then flyball.Then) (string, *flyball.Plan) {
+		t.Helper()
+		cohort := flyball.Condition{Attribute: "shard", Op: flyball.OpIn, Values: flyball.Values{float64(shard)}}
+		shown := Expose{FlagIn: in(fastOf), PPM: flyball.PPM, If: &cohort, For: flyball.Duration(time.Minute), Then: then}
+		plan := h.plan(func(ctx context.Context) error { _, err := h.s.Expose(ctx, shown); return err })
+		if plan.Needs.Number > 0 {
+			return "", plan
+		}
+		return must[RolloutView](t)(h.s.Expose(h.ctx, shown)).ID, plan
+	}
+	finish := func(id string, as rollout.Action) {
+		t.Helper()
+		if err := carry(t, h.s, h.ctx, id, rollout.Decision{Action: as}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 20 {
+		id, plan := expose(i, flyball.ThenOff)
+		if id == "" {
+			t.Fatalf("pulse %d needs %+v: %q", i, plan.Needs, plan.Why)
+		}
+		finish(id, rollout.Stop)
+	}
+	kept := 0
+	for i := range 20 {
+		id, _ := expose(i, flyball.ThenKeep)
+		if id == "" {
+			break
+		}
+		kept++
+		finish(id, rollout.Finish)
+	}
+	if kept == 0 || kept > 5 {
+		t.Errorf("%d cohorts of 0.2 %% each are kept before anybody is asked", kept)
+	}
+}
+
+// Users whom rules name one by one count, though the sample tells of none of them:
+// whoever tries finds out who is in it, and names the others.
+func TestUsersWhoAreNamedCountThoughNoSampleTellsOfThem(t *testing.T) {
+	t.Parallel()
+	sample := Sample{Users: flyball.Estimate{Value: 1e5, Low: 1e5, High: 1e5}}
+	for i := range 2_000 {
+		c := flyball.EvaluationContext{TargetingKey: fmt.Sprint("u", i), Attributes: flyball.Attributes{"plan": "free"}}
+		sample.Contexts = append(sample.Contexts, SampledContext{Unit: fmt.Sprint(i), At: time.Now(), Weight: 1, Context: c})
+	}
+	h := newShop(t, func(context.Context, string) (Sample, error) { return sample, nil })
+	others := func(n int) (units []string) {
+		for i := range n {
+			units = append(units, fmt.Sprint("other", i))
+		}
+		return units
+	}
+	testers := func(n int) func(context.Context) error {
+		return func(ctx context.Context) error {
+			_, err := h.s.UpdateSegment(ctx, PutSegment{Segment: flyball.Segment{Key: "testers", Owner: "default", Include: others(n)}, Reason: "a test"})
+			return err
+		}
+	}
+	cohort := func(ppm int) func(context.Context) error {
+		var values flyball.Values
+		for _, unit := range others(1_000) {
+			values = append(values, unit)
+		}
+		shown := Expose{FlagIn: in(fastOf), PPM: ppm, If: &flyball.Condition{Attribute: flyball.AttributeTargetingKey, Op: flyball.OpIn, Values: values}, For: flyball.Duration(time.Minute)}
+		return func(ctx context.Context) error { _, err := h.s.Expose(ctx, shown); return err }
+	}
+	for what, c := range map[string]struct {
+		change func(context.Context) error
+		risk   flyball.Risk
+	}{
+		"a tenth of all in a segment":   {testers(10_000), "high"},
+		"a few in a segment":            {testers(100), "low"},
+		"a hundredth in a rule":         {cohort(flyball.PPM), "medium"},
+		"some of a hundredth in a rule": {cohort(1_000), "low"},
+		"a split beside who is named":   {h.serve(fastOf, split(2_000)), "low"},
+		"everybody beside who is named": {h.serve(fastOf, flyball.Serve{Variant: "on"}), "high"},
+		"nobody beside who was named":   {h.serve(fastOf, flyball.Serve{Variant: "off"}), "none"},
+	} {
+		m := &Manner{DryRun: true}
+		if err := c.change(WithManner(h.ctx, m)); err != nil {
+			t.Fatal(err)
+		}
+		if p := m.Plan(); p == nil && c.risk != "none" || p != nil && p.Risk != c.risk {
+			t.Errorf("%s: risk %+v, want %s", what, p, c.risk)
+		}
+	}
+	steps := 0
+	for n := 300; n < 10_000 && testers(n)(h.ctx) == nil; n += 300 {
+		steps++
+	}
+	if steps == 0 || steps > 4 {
+		t.Errorf("%d steps of 0.3 %% each go through", steps)
 	}
 }

@@ -176,7 +176,17 @@ type AuditFilter struct {
 	BeforeSeq   int64     // only earlier entries, if not 0
 	From, To    time.Time // only entries of this time on, and before that, if not zero
 	Limit       int       // at most so many; DefaultAuditLimit if 0
+	Bytes       int       // no further ones once these have so many; no bound if 0
 	OldestFirst bool
+}
+
+// Size is how many bytes an entry has, about: what makes it large are the nouns that
+// it keeps, before and after.
+func Size(e flyball.AuditEntry) (n int) {
+	for _, edit := range e.Edits {
+		n += len(edit.Before) + len(edit.After)
+	}
+	return n + len(e.Evidence)
 }
 
 // DefaultAuditLimit is how many entries a filter without a limit selects.
@@ -185,26 +195,7 @@ const DefaultAuditLimit = 100
 // Audit returns entries of the audit log, the latest first unless the filter
 // says otherwise.
 func (tx *Tx) Audit(which AuditFilter) ([]flyball.AuditEntry, error) {
-	var f filter
-	f.and(`seq > $`, which.AfterSeq)
-	if which.BeforeSeq != 0 {
-		f.and(`seq < $`, which.BeforeSeq)
-	}
-	if !which.From.IsZero() {
-		f.and(`at >= $`, micros(which.From))
-	}
-	if !which.To.IsZero() {
-		f.and(`at < $`, micros(which.To))
-	}
-	if which.Environment != "" {
-		f.and(`environment = $`, which.Environment)
-	}
-	if which.Subject != "" {
-		f.and(`subject = $`, which.Subject)
-	}
-	if which.Actor != "" {
-		f.and(`actor = $`, which.Actor)
-	}
+	f := which.where()
 	limit := which.Limit
 	if limit <= 0 {
 		limit = DefaultAuditLimit
@@ -224,11 +215,44 @@ func (tx *Tx) Audit(which AuditFilter) ([]flyball.AuditEntry, error) {
 		}
 		where = ` WHERE seq IN (` + some + `)`
 	}
-	all, err := list(tx, scanEntry, `SELECT body, hash FROM audit`+where+end, f.args...)
+	bytes := 0
+	scan := func(scan func(...any) error) (e flyball.AuditEntry, err error) {
+		if which.Bytes > 0 && bytes >= which.Bytes {
+			return e, errEnough
+		}
+		e, err = scanEntry(scan)
+		bytes += Size(e)
+		return e, err
+	}
+	all, err := list(tx, scan, `SELECT body, hash FROM audit`+where+end, f.args...)
 	if err != nil {
 		return nil, fmt.Errorf("read the audit log: %w", err)
 	}
 	return all, nil
+}
+
+// where is what the filter asks of an entry, save for its action.
+func (which AuditFilter) where() (f filter) {
+	f.and(`seq > $`, which.AfterSeq)
+	if which.BeforeSeq != 0 {
+		f.and(`seq < $`, which.BeforeSeq)
+	}
+	if !which.From.IsZero() {
+		f.and(`at >= $`, micros(which.From))
+	}
+	if !which.To.IsZero() {
+		f.and(`at < $`, micros(which.To))
+	}
+	if which.Environment != "" {
+		f.and(`environment = $`, which.Environment)
+	}
+	if which.Subject != "" {
+		f.and(`subject = $`, which.Subject)
+	}
+	if which.Actor != "" {
+		f.and(`actor = $`, which.Actor)
+	}
+	return f
 }
 
 // ofActions is a query for the entries of a filter whose action matches a glob.

@@ -69,26 +69,33 @@ func (tx *Tx) ChangeRequest(id string) (RequestRecord, error) {
 	return found[0], nil
 }
 
-// ChangeRequests returns requests for approval: first those that must be
+// scanBriefly leaves out what can be large, row by row.
+func scanBriefly(scan func(...any) error) (RequestRecord, error) {
+	r, err := scanRequest(scan)
+	r.Input, r.Plan.Edits, r.Plan.Previews = nil, []flyball.Edit{}, nil
+	return r, err
+}
+
+// ChangeRequests returns requests for approval, without their input, edits and
+// previews: first those that must be
 // reviewed, then the latest; all of them, or those that somebody must still look
 // at. If before is not empty, only those that come after it in the list.
 func (tx *Tx) ChangeRequests(open bool, now time.Time, before string, limit int) ([]RequestRecord, error) {
 	const place = `CASE WHEN state = 'review' THEN 0 ELSE 1 END, -created_at, id`
 	const query = `SELECT body, revision FROM change_request WHERE (state = 'review' OR $1 OR state = 'open' AND expires_at > $2)
 		AND ($3 = '' OR (` + place + `) > (SELECT ` + place + ` FROM change_request WHERE id = $3)) ORDER BY ` + place + ` LIMIT $4`
-	all, err := list(tx, scanRequest, query, !open, micros(now), before, limit)
+	all, err := list(tx, scanBriefly, query, !open, micros(now), before, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list changes: %w", err)
 	}
 	return all, nil
 }
 
-// CountOpen counts the open requests of one proposer.
-func (tx *Tx) CountOpen(proposer flyball.ActorID, now time.Time) (n int, err error) {
-	counts, err := list(tx, func(scan func(...any) error) (n int, err error) { err = scan(&n); return n, err },
-		`SELECT count(*) FROM change_request WHERE state = 'open' AND proposer = $1 AND expires_at > $2`, string(proposer), micros(now))
-	if err != nil {
-		return 0, fmt.Errorf("count open changes: %w", err)
+// CountOpen counts the open requests of one proposer, and their bytes.
+func (tx *Tx) CountOpen(proposer flyball.ActorID, now time.Time) (n int, bytes int64, err error) {
+	if _, err = tx.one(`SELECT count(*), coalesce(sum(length(body)), 0) FROM change_request WHERE state = 'open' AND proposer = $1 AND expires_at > $2`,
+		[]any{string(proposer), micros(now)}, &n, &bytes); err != nil {
+		return 0, 0, fmt.Errorf("count open changes: %w", err)
 	}
-	return counts[0], nil
+	return n, bytes, nil
 }

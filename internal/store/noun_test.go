@@ -512,8 +512,8 @@ func TestAChangeRequestIsDecidedOnce(t *testing.T) {
 		open := func(want int) {
 			t.Helper()
 			view(t, db, func(tx *Tx) error {
-				n, err := tx.CountOpen("user:ann", at)
-				if none, _ := tx.CountOpen("user:bob", at); n != want || none != 0 {
+				n, bytes, err := tx.CountOpen("user:ann", at)
+				if none, nothing, _ := tx.CountOpen("user:bob", at); n != want || none != 0 || (bytes > 0) != (want > 0) || nothing != 0 {
 					t.Errorf("%d are open, want %d; of somebody else %d", n, want, none)
 				}
 				return err

@@ -57,6 +57,9 @@ func list[T any](tx *Tx, scan func(scan func(...any) error) (T, error), query st
 	all := []T{}
 	for rows.Next() {
 		v, err := scan(rows.Scan)
+		if err == errEnough {
+			return all, nil
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -64,6 +67,9 @@ func list[T any](tx *Tx, scan func(scan func(...any) error) (T, error), query st
 	}
 	return all, rows.Err()
 }
+
+// errEnough ends a list before the row at hand.
+var errEnough = errors.New("enough")
 
 // counter raises a counter and returns what it was before. Nobody else can
 // raise it before the transaction ends, so that numbers have no gaps and rise

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
-import { boolean, launch, open, serve, usable } from "./harness.mjs";
+import { apply, boolean, launch, open, serve, usable } from "./harness.mjs";
 
 let place, browser;
 
@@ -48,7 +48,7 @@ describe("signing in", () => {
   });
 });
 
-test("the first person sets themselves up, leaves, and comes back by password", async (t) => {
+test("the first person sets themselves up, is led to a flag that code reads, leaves, and comes back by password", async (t) => {
   const place = await serve(); // a link is good once
   const { page, context, trouble } = await open(browser, { url: place.url });
   t.after(() => context.close().then(place.stop));
@@ -57,6 +57,16 @@ test("the first person sets themselves up, leaves, and comes back by password", 
   await page.getByLabel("Password").first().fill("a sentence that is long enough");
   await page.getByRole("button", { name: "Make the first account" }).click();
   await page.getByRole("heading", { name: "Home", exact: true }).waitFor();
+  await page.getByRole("link", { name: "Create the first" }).click();
+  await page.getByLabel("Key").fill("shop.first.flag");
+  await page.getByRole("button", { name: "Create…" }).click(); // the one team owns it
+  await apply(page, "Create", "to begin with");
+  await page.getByText("No program reads it yet").waitFor();
+  await page.getByRole("button", { name: "How code reads it" }).click();
+  await page.getByText(`client.BooleanValue(ctx, "shop.first.flag", false, user)`).waitFor();
+  await page.getByRole("link", { name: "Home" }).click();
+  await page.getByRole("listitem").filter({ hasText: "Create a flag: done" }).waitFor();
+  await page.getByRole("link", { name: "Make a token" }).waitFor();
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.getByLabel("Name").fill("ann");
   await page.getByLabel("Password").first().fill("a sentence that is long enough");

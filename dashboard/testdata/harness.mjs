@@ -11,11 +11,12 @@ import { chromium } from "playwright-core";
 
 export const program = process.env.FLYBALL_BINARY ?? new URL("../../bin/flyball", import.meta.url).pathname;
 
-// serve starts a server on a fresh database and a port of its own.
-export async function serve({ args = [], env = {} } = {}) {
-  const folder = await mkdtemp(join(tmpdir(), "flyball-page-"));
-  const server = spawn(program, ["serve", "--listen", "127.0.0.1:0", "--data", folder, "--log-level", "info", ...args], { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, ...env } });
-  let url, token, link;
+// serve starts a server on a fresh database and a port of its own, or again where
+// one was that was stopped and left its folder.
+export async function serve({ args = [], env = {}, again } = {}) {
+  const folder = again?.folder ?? await mkdtemp(join(tmpdir(), "flyball-page-"));
+  const server = spawn(program, ["serve", "--listen", again ? new URL(again.url).host : "127.0.0.1:0", "--data", folder, "--log-level", "info", ...args], { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, ...env } });
+  let url, token = again?.token, link;
   for await (const line of createInterface({ input: server.stderr })) {
     link = /^set-up link.*?: (\S+)/.exec(line)?.[1] ?? link;
     token = /^admin token: (\S+)/.exec(line)?.[1] ?? token;
@@ -31,13 +32,13 @@ export async function serve({ args = [], env = {} } = {}) {
     assert.ok(response.ok, `${method} ${path}: ${text}`);
     return text && JSON.parse(text);
   }
-  async function stop() {
+  async function stop({ leave = false } = {}) {
     if (server.exitCode === null) {
       const ended = new Promise((resolve) => server.once("exit", resolve));
       server.kill("SIGINT");
       await ended;
     }
-    await rm(folder, { recursive: true, force: true });
+    if (!leave) await rm(folder, { recursive: true, force: true });
   }
   return { url, token, link, folder, call, stop };
 }

@@ -51,7 +51,7 @@ describe("signing in", () => {
 test("the first person sets themselves up, is led to a flag that code reads, leaves, and comes back by password", async (t) => {
   const place = await serve(); // a link is good once
   const { page, context, trouble } = await open(browser, { url: place.url });
-  t.after(() => context.close().then(place.stop));
+  t.after(() => context.close().then(() => place.stop()));
   await page.goto(place.link);
   await page.getByLabel("Your name").fill("ann");
   await page.getByLabel("Password").first().fill("a sentence that is long enough");
@@ -123,4 +123,26 @@ describe("a session that ends in the midst of work", () => {
     await page.getByLabel("Description").waitFor();
     assert.equal(await page.getByLabel("Description").inputValue(), "");
   });
+});
+
+test("a server that goes and comes back is told of, and what was written meanwhile is applied", async (t) => {
+  let place = await serve();
+  await place.call("POST", "/api/v1/flags", boolean("shop.outage.seen"));
+  const { page, context, go, trouble } = await open(browser, place);
+  t.after(() => context.close().then(() => place.stop()));
+  await go("/flags/shop.outage.seen?environment=production");
+  await page.getByLabel("Live: changes appear as they happen").waitFor();
+  await page.getByLabel("Default serves", { exact: true }).waitFor();
+  await place.stop({ leave: true });
+  await page.getByLabel(/The server is not heard of/).waitFor();
+  await page.getByLabel("Default serves", { exact: true }).selectOption("on");
+  await page.getByRole("button", { name: "Review and apply" }).click();
+  await page.getByText("The server does not answer").first().waitFor();
+  await page.getByRole("button", { name: "Cancel" }).click();
+  place = await serve({ again: place });
+  await page.getByLabel("Live: changes appear as they happen").waitFor();
+  await page.getByRole("button", { name: "Review and apply" }).click();
+  await apply(page, "Apply", "written while it was away");
+  assert.equal((await place.call("GET", "/api/v1/flags/shop.outage.seen")).environments.production.default.variant, "on");
+  assert.deepEqual(trouble.filter((line) => !/ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY|Failed to fetch/.test(line)), []);
 });

@@ -59,7 +59,7 @@ function Filters({ list, search, setSearch }: { list: Flag[]; search: Search; se
       </div>
       {(open || !phone.matches) && <div className="line">
         {pick("state", "Any state", [...choices(states), { value: "archived", label: "archived" }])}
-        {known.length > 1 && pick("in", "in any environment", known.map((e) => ({ value: e.key, label: `in ${e.key}` })))}
+        {known.length > 1 && pick("in", "anywhere", known.map((e) => ({ value: e.key, label: `in ${e.key}` })), "in any environment")}
         {pick("expiry", "Any expiry", choices(expiries))}
         {pick("seen", "Evaluated or not", choices(seens))}
         {pick("kind", "Any kind", same(["release", "ops", "experiment", "permission"]))}

@@ -24,7 +24,7 @@ const languages: Record<string, (f: Flag, safe: string) => string> = {
 // ready is how a program comes to its client, once.
 const server = base || "http://127.0.0.1:8080";
 const ready: Record<string, string> = {
-  Go: `p, err := provider.New(provider.Options{\n\tServer: "${server}", Token: os.Getenv("FLYBALL_TOKEN"), Service: "shop",\n})\n// …\nerr = openfeature.SetProviderAndWait(p)\nclient := openfeature.NewClient("shop")`,
+  Go: `p, err := provider.New(provider.Options{\n\tServer:  "${server}",\n\tToken:   os.Getenv("FLYBALL_TOKEN"),\n\tService: "shop",\n})\n// …\nerr = openfeature.SetProviderAndWait(p)\nclient := openfeature.NewClient("shop")`,
   JavaScript: `await OpenFeature.setProviderAndWait(new OFREPProvider({\n  baseUrl: "${server}",\n  headers: [["Authorization", \`Bearer \${process.env.FLYBALL_TOKEN}\`]],\n}));\nconst client = OpenFeature.getClient();`,
   Python: `api.set_provider(OFREPProvider(\n    "${server}",\n    headers_factory=lambda: {"Authorization": "Bearer " + os.environ["FLYBALL_TOKEN"]},\n))\nclient = api.get_client()`,
 };

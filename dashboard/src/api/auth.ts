@@ -30,6 +30,10 @@ function become(next: Session) {
   for (const tell of listeners) tell();
 }
 
+// Whoever signs in in one tab is in in the others.
+const tabs = typeof document === "undefined" ? undefined : new BroadcastChannel("flyball.session");
+tabs?.addEventListener("message", () => { if (session.state === "out") void ask(); });
+
 export function useSession(): Session {
   return useSyncExternalStore((tell) => {
     listeners.add(tell);
@@ -57,6 +61,7 @@ export async function ask(): Promise<void> {
     const told: Told = response.ok && response.status !== 204 ? await response.json() : {};
     const known = { accounts: told.accounts ?? false, oidc: told.oidc ?? false, passwords: told.passwords ?? false, user: told.user, rights: told.rights?.map((set) => set ?? []), provedAt: told.steppedUp, why: session.why };
     const signedIn = token || told.signedIn === true;
+    if (told.signedIn && !token && session.state !== "in") tabs?.postMessage("in");
     become({ ...known, state: signedIn ? "in" : "out", by: signedIn ? (token ? "token" : "cookie") : undefined, was: signedIn ? undefined : session.was });
   } catch {
     become({ ...session, state: token ? "in" : "out", by: token ? "token" : undefined, why: "The server does not answer. Check that it runs, and reload." });

@@ -3,7 +3,7 @@
 import { Alert, Button, PasswordInput, Stack, Text, TextInput } from "@mantine/core";
 import { type FormEvent, type ReactNode, useEffect, useState } from "react";
 
-import { ask, base, leave, setUp, signIn, signInByToken, signOut, useSession } from "../api/auth";
+import { base, leave, setUp, signIn, signInByToken, signOut, useSession } from "../api/auth";
 import { authorised } from "../api/try";
 import { nameOf } from "../words/access";
 
@@ -14,12 +14,6 @@ export function SignIn() {
   const people = session.accounts || session.oidc;
   const kept = session.was !== undefined;
   useEffect(() => { document.title = "Sign in · Flyball"; }, []);
-  useEffect(() => { // who signs in in another tab is in here too
-    if (!kept) return;
-    const again = () => void ask();
-    window.addEventListener("focus", again);
-    return () => window.removeEventListener("focus", again);
-  }, [kept]);
   return (
     <main className="sign-in">
       <div className="line" style={{ marginBottom: 18 }}><img src="./icon.svg" width={36} height={36} alt="" /><div><h1 style={{ margin: 0, fontSize: 22, lineHeight: 1.2 }}>Flyball</h1><div className="soft small">Release in seconds, and take it back by itself.</div></div></div>

@@ -5,11 +5,11 @@ import "./app.css";
 import "./govern.css";
 
 import { createTheme, localStorageColorSchemeManager, MantineProvider } from "@mantine/core";
-import { Notifications } from "@mantine/notifications";
+import { notifications, Notifications } from "@mantine/notifications";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "@tanstack/react-router";
 import { setNonce } from "get-nonce";
-import { useEffect } from "react";
+import { Activity, useEffect, useLayoutEffect, useState } from "react";
 import { createRoot } from "react-dom/client";
 
 import { ask, comeBack, useSession } from "./api/auth";
@@ -39,39 +39,56 @@ const theme = createTheme({
   },
 });
 
-const client = new QueryClient({
+const remember = () => new QueryClient({
   defaultOptions: {
     queries: {
-      staleTime: 2000, refetchOnWindowFocus: true,
+      staleTime: 2000, refetchOnWindowFocus: true, networkMode: "always", // the server may be near where the net is not
       retry: (failures, error) => failures < 2 && !(error instanceof Problem && error.status < 500),
     },
   },
 });
 
+// App shows the pages to whoever is in. When the server ends a session, they
+// sleep behind the sign-in, with all that was written on them, until the same
+// person is back; for anybody else they begin anew.
 function App() {
   const session = useSession();
+  const whose = session.state === "in" ? session.user ?? "" : session.was;
   useEffect(() => {
     if (session.state === "asking") void ask();
-    if (session.state === "out") {
-      client.clear();
-      dropDrafts();
-    }
-    if (session.state !== "in") return;
+  }, [session.state]);
+  useLayoutEffect(() => () => {
+    dropDrafts();
+    notifications.clean();
+  }, [whose]);
+  return (
+    <>
+      {session.state === "asking" && <Waiting />}
+      {session.state === "out" && <SignIn />}
+      {whose !== undefined && <Activity key={whose} mode={session.state === "in" ? "visible" : "hidden"}><Pages /></Activity>}
+    </>
+  );
+}
+
+function Pages() {
+  const [client] = useState(remember);
+  useEffect(() => {
     comeBack();
+    void client.invalidateQueries();
     const end = new AbortController();
     void follow(client, end.signal);
     return () => end.abort();
-  }, [session.state]);
-  if (session.state === "asking") return <Waiting />;
-  if (session.state === "out") return <SignIn />;
-  return <Changes><RouterProvider router={router} /></Changes>;
+  }, [client]);
+  return (
+    <QueryClientProvider client={client}>
+      <Notifications position="bottom-left" limit={4} />
+      <Changes><RouterProvider router={router} /></Changes>
+    </QueryClientProvider>
+  );
 }
 
 createRoot(document.getElementById("root")!).render(
   <MantineProvider theme={theme} defaultColorScheme="auto" colorSchemeManager={localStorageColorSchemeManager({ key: "flyball.colours" })} getStyleNonce={() => nonce}>
-    <QueryClientProvider client={client}>
-      <Notifications position="bottom-left" limit={4} />
-      <App />
-    </QueryClientProvider>
+    <App />
   </MantineProvider>,
 );

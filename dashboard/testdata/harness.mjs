@@ -11,11 +11,12 @@ import { chromium } from "playwright-core";
 
 export const program = process.env.FLYBALL_BINARY ?? new URL("../../bin/flyball", import.meta.url).pathname;
 
-// serve starts a server on a fresh database and a port of its own.
-export async function serve({ args = [], env = {} } = {}) {
-  const folder = await mkdtemp(join(tmpdir(), "flyball-page-"));
-  const server = spawn(program, ["serve", "--listen", "127.0.0.1:0", "--data", folder, "--log-level", "info", ...args], { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, ...env } });
-  let url, token, link;
+// serve starts a server on a fresh database and a port of its own, or again where
+// one was that was stopped and left its folder.
+export async function serve({ args = [], env = {}, again } = {}) {
+  const folder = again?.folder ?? await mkdtemp(join(tmpdir(), "flyball-page-"));
+  const server = spawn(program, ["serve", "--listen", again ? new URL(again.url).host : "127.0.0.1:0", "--data", folder, "--log-level", "info", ...args], { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, ...env } });
+  let url, token = again?.token, link;
   for await (const line of createInterface({ input: server.stderr })) {
     link = /^set-up link.*?: (\S+)/.exec(line)?.[1] ?? link;
     token = /^admin token: (\S+)/.exec(line)?.[1] ?? token;
@@ -31,13 +32,13 @@ export async function serve({ args = [], env = {} } = {}) {
     assert.ok(response.ok, `${method} ${path}: ${text}`);
     return text && JSON.parse(text);
   }
-  async function stop() {
+  async function stop({ leave = false } = {}) {
     if (server.exitCode === null) {
       const ended = new Promise((resolve) => server.once("exit", resolve));
       server.kill("SIGINT");
       await ended;
     }
-    await rm(folder, { recursive: true, force: true });
+    if (!leave) await rm(folder, { recursive: true, force: true });
   }
   return { url, token, link, folder, call, stop };
 }
@@ -64,12 +65,14 @@ export async function open(browser, { url, token }, options = {}) {
   return { page, context, trouble, go };
 }
 
-// silent opens a page that must complain of nothing until the test is over.
-export async function silent(t, browser, { url, token }, at, options) {
+// silent opens a page that must complain of nothing until the test is over: no
+// error, no request to anybody else. The browser itself complains of a refused
+// request; where one is meant, expected is its status.
+export async function silent(t, browser, { url, token }, at, options, expected) {
   const opened = await open(browser, { url, token }, options);
   t.after(async () => {
     await opened.context.close();
-    assert.deepEqual(opened.trouble, []);
+    assert.deepEqual(opened.trouble.filter((line) => !expected || !line.includes(`status of ${expected}`)), []);
   });
   await opened.go(at);
   return opened.page;
@@ -84,10 +87,10 @@ export async function apply(page, verb, reason) {
 }
 
 // usable fails where axe finds something serious.
-export async function usable(page) {
+export async function usable(page, at) {
   const { violations } = await new AxeBuilder({ page }).setLegacyMode(true).analyze();
   const grave = violations.filter((v) => ["serious", "critical"].includes(v.impact));
-  assert.deepEqual(grave.map((v) => `${v.id}: ${v.nodes[0].html} ${v.nodes[0].failureSummary}`), []);
+  assert.deepEqual(grave.map((v) => `${v.id}: ${v.nodes[0].html} ${v.nodes[0].failureSummary}`), [], at);
 }
 
 export const boolean = (key, more = {}) => ({

@@ -222,6 +222,11 @@ test("the organisation's sign-in opens the page, and is asked again before somet
     await Promise.race([consent.click(), at.waitForURL(`${other.url}/**`)]);
     await at.waitForURL(`${other.url}/**`);
   };
+  const backIn = async () => { // in another tab, so that nothing that she wrote is lost
+    const [tab] = await Promise.all([context.waitForEvent("page"), page.getByRole("link", { name: "Sign in with your organisation, in another tab" }).click()]);
+    await tab.getByRole("heading", { name: "Home", exact: true }).waitFor();
+    await tab.close();
+  };
   await page.goto(`${other.url}/auth/oidc/callback?state=stale&code=x`); // of yesterday's tab
   await page.getByRole("alert").filter({ hasText: "This sign-in was not begun here" }).getByText(/more than ten minutes ago.*Begin again/).waitFor();
   await go("/policy");
@@ -236,8 +241,8 @@ test("the organisation's sign-in opens the page, and is asked again before somet
 
   const id = "ann@example.com";
   await other.call("PUT", `/api/v1/users/${encodeURIComponent("user:" + id)}`, { ...(await other.call("GET", `/api/v1/users/${encodeURIComponent(id)}`)), version: undefined, createdAt: undefined, lastSeen: undefined, grants: [{ role: "admin" }], reason: "she runs it" });
-  await page.getByRole("link", { name: "Sign in with your organisation" }).click(); // other grants end her sessions
-  await page.waitForURL(`${other.url}/**`);
+  await backIn(); // other grants end her sessions
+  await page.getByText("You last proved who you are").waitFor(); // and she is back on the page where she was
   await page.goto(`${other.url}/#/teams/new`);
   await page.getByLabel("Key").fill("proved-team");
   await page.getByRole("button", { name: "Create…" }).click();
@@ -255,7 +260,7 @@ test("the organisation's sign-in opens the page, and is asked again before somet
   const link = await other.call("POST", `/api/v1/users/${encodeURIComponent("user:" + id)}/password`, { link: true, reason: "for when the provider is down" });
   const set = await fetch(`${other.url}/auth/setup`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token: new URLSearchParams(link.path.split("?")[1]).get("token"), password: "a sentence of her own" }) });
   assert.ok(set.ok, await set.text());
-  await page.getByRole("link", { name: "Sign in with your organisation" }).click(); // another password ends her sessions
+  await backIn(); // another password ends her sessions
   await page.getByRole("heading", { name: "proved-team" }).waitFor();
   await page.getByRole("link", { name: "Edit" }).click();
   await page.getByLabel("Contact").fill("#proved");

@@ -139,3 +139,27 @@ test("a viewer watches, and is told why nothing can be done", async (t) => {
   for (const name of ["Hold", "Step back", "Abort", "Kill"]) assert.ok(await page.getByRole("button", { name, exact: true }).isDisabled(), name);
   await page.getByLabel(/This takes the role editor/).first().waitFor();
 });
+
+test("a rollout is started, climbs into harm, and is seen to be struck down", async (t) => {
+  await flag("shop.harm.shown");
+  const page = await signed(t, "/rollouts/new?flag=shop.harm.shown&environment=production");
+  await page.getByRole("button", { name: "Add a guardrail" }).click();
+  await page.getByRole("button", { name: "Start…" }).click();
+  await apply(page, "Start", "watch it fail");
+  await page.getByText("Step 1 of 5: on at 1 %").waitFor();
+  const id = /rollouts\/([0-9a-f]+)/.exec(page.url())[1];
+  const rollout = await rolloutOf(id);
+  const send = await telemetry(place, rollout, "shop.errors");
+  const more = (async () => {
+    for (let i = 0; i < 60; i++) {
+      await send(400, { treatment: 0.9, control: 0.02, version: rollout.steppedIn, share: 0.01 });
+      if ((await rolloutOf(id)).state === "aborted") return;
+      await place.call("GET", `/api/v1/rollouts/${id}/await?for=end&timeout=300ms`);
+    }
+  })();
+  await page.getByRole("heading", { name: "Exposure" }).waitFor();
+  await page.getByText("Taken back from everybody").waitFor({ timeout: 60_000 });
+  await page.getByText("rollout.abort").waitFor();
+  assert.ok(await page.locator("figure canvas").count() >= 4);
+  await more;
+});

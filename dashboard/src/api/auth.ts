@@ -16,6 +16,7 @@ export interface Session {
   rights?: Grant[][]; // sets of grants, each of which must allow what is done; the server alone decides if it tells none
   provedAt?: string; // when they last proved who they are
   why?: string; // why the page is closed again
+  was?: string; // whom the server sent out, and who may want to go on
 }
 
 export interface Grant { role: string; environment?: string; team?: string }
@@ -28,6 +29,10 @@ function become(next: Session) {
   session = next;
   for (const tell of listeners) tell();
 }
+
+// Whoever signs in in one tab is in in the others.
+const tabs = typeof document === "undefined" ? undefined : new BroadcastChannel("flyball.session");
+tabs?.addEventListener("message", () => { if (session.state === "out") void ask(); });
 
 export function useSession(): Session {
   return useSyncExternalStore((tell) => {
@@ -56,7 +61,8 @@ export async function ask(): Promise<void> {
     const told: Told = response.ok && response.status !== 204 ? await response.json() : {};
     const known = { accounts: told.accounts ?? false, oidc: told.oidc ?? false, passwords: told.passwords ?? false, user: told.user, rights: told.rights?.map((set) => set ?? []), provedAt: told.steppedUp, why: session.why };
     const signedIn = token || told.signedIn === true;
-    become({ ...known, state: signedIn ? "in" : "out", by: signedIn ? (token ? "token" : "cookie") : undefined });
+    if (told.signedIn && !token && session.state !== "in") tabs?.postMessage("in");
+    become({ ...known, state: signedIn ? "in" : "out", by: signedIn ? (token ? "token" : "cookie") : undefined, was: signedIn ? undefined : session.was });
   } catch {
     become({ ...session, state: token ? "in" : "out", by: token ? "token" : undefined, why: "The server does not answer. Check that it runs, and reload." });
   }
@@ -124,10 +130,12 @@ export function useRunsIt(): string | undefined {
   return refusal(useSession(), { role: "admin" }) && "Those who run the installation do this, and you are none of them. An administrator of everything can.";
 }
 
-// signOut leaves; with a reason it is for the most part the server that ended it.
+// signOut leaves; with a reason it is for the most part the server that ended it,
+// in the midst of what somebody wrote.
 export async function signOut(why?: string, end = !why) {
   const was = session;
+  if (was.state === "out" && !end) return; // of many answers that say so, the first is enough
   sessionStorage.removeItem(place);
-  become({ state: "out", accounts: was.accounts, oidc: was.oidc, passwords: was.passwords, why });
+  become({ state: "out", accounts: was.accounts, oidc: was.oidc, passwords: was.passwords, why, was: end ? undefined : was.user ?? "" });
   if (was.by === "cookie" && end) await post("/auth/logout", {}).catch(() => undefined);
 }

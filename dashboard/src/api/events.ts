@@ -122,5 +122,6 @@ async function refreshFlag(client: QueryClient, key: string, comesOrGoes: boolea
   if (comesOrGoes) void client.invalidateQueries({ queryKey: ["flags"] });
   if (!list && !shown) return;
   const fresh = await client.fetchQuery({ ...flagQuery(key), staleTime: 0 }).catch(() => undefined);
-  if (fresh) client.setQueryData<Flag[]>(["flags", false], (old) => old?.map((f) => (f.key === key ? fresh : f)));
+  // A list that is to be read again stays so: what is put into it is not all that it lacks.
+  if (fresh && !client.getQueryState(["flags", false])?.isInvalidated) client.setQueryData<Flag[]>(["flags", false], (old) => old?.map((f) => (f.key === key ? fresh : f)));
 }

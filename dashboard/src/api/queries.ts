@@ -60,7 +60,8 @@ export const environments = queryOptions({
   queryKey: ["environments"], staleTime: minute,
   queryFn: async () => {
     const all = (await read(get("/api/v1/environments"))).environments ?? [];
-    return all.toSorted((a, b) => Number(b.protected) - Number(a.protected) || a.key.localeCompare(b.key)); // where it matters most first
+    const weight = (e: { key: string; protected: boolean }) => 2 * Number(e.protected) + Number(/^prod/.test(e.key));
+    return all.toSorted((a, b) => weight(b) - weight(a) || a.key.localeCompare(b.key)); // where it matters most first
   },
 });
 

@@ -4,6 +4,7 @@ import { Alert, Button, Menu, Tabs } from "@mantine/core";
 import { useHotkeys } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
 import { useParams } from "@tanstack/react-router";
+import { useState } from "react";
 
 import { useRefusal } from "../api/auth";
 import { type Config, type Flag, inEnvironment } from "../api/client";
@@ -12,6 +13,7 @@ import { Copy, Meter, Moment, Page, Ready, Tag, Trouble, useNow, Waiting, Why } 
 import { useChange, type Wish } from "../parts/change";
 import { useDraft } from "../parts/drafts";
 import { Icon } from "../parts/icons";
+import { FirstRead } from "../parts/in-code";
 import { to, useAddress } from "../address";
 import { plural } from "../words/numbers";
 import { ruleWords, serveWords, serving } from "../words/serving";
@@ -39,6 +41,7 @@ function One({ of: now }: { of: Flag }) {
   const known = useQuery(environments).data?.map((e) => e.key) ?? Object.keys(of.environments ?? {});
   const names = known.filter((e) => of.environments?.[e]);
   const environment = search.environment && of.environments?.[search.environment] ? search.environment : names[0];
+  const many = names.length > 4; // then each says less, and what is below stays in sight
   const archived = of.state === "archived";
   const config = environment ? of.environments?.[environment] : undefined;
   const tabs = ([["targeting", "Targeting"], ["compare", "Compare"], ["try", "Who gets what"], ["rollouts", "Rollouts"], ["history", "History"], ["details", "Definition"]] as const)
@@ -51,13 +54,13 @@ function One({ of: now }: { of: Flag }) {
       <Facts of={of} />
       {archived && <Alert color="gray" title="Archived" mb="md">By {of.archivedBy}, <Moment at={of.archivedAt} />: {of.archivedWhy}. It is in no ruleset, and its key is never free again.</Alert>}
       {!archived && (
-        <div className="grid" style={{ marginBottom: 14, gridTemplateColumns: "repeat(auto-fit, minmax(min(240px, 100%), 1fr))" }} role="radiogroup" aria-label="Environment">
-          {names.map((name) => <EnvironmentCard key={name} of={of} name={name} chosen={name === environment} choose={() => setSearch({ environment: name })} then={Boolean(at)} />)}
+        <div className={many ? "grid many" : "grid"} style={{ marginBottom: 14, gridTemplateColumns: `repeat(auto-fit, minmax(min(${many ? 150 : 240}px, 100%), 1fr))` }} role="radiogroup" aria-label="Environment">
+          {names.map((name) => <EnvironmentCard key={name} of={of} name={name} chosen={name === environment} choose={() => setSearch({ environment: name })} then={Boolean(at)} short={many} />)}
         </div>
       )}
       <Tabs value={tab} onChange={(t) => setSearch({ tab: t ?? undefined })} keepMounted={false}>
         <Tabs.List mb="md">{tabs.map(([value, name]) => <Tabs.Tab key={value} value={value}>{name}</Tabs.Tab>)}</Tabs.List>
-        <Tabs.Panel value="targeting">{config && (at ? <Then of={of} now={now} environment={environment} /> : <Targeting key={environment} of={of} environment={environment} config={config} />)}</Tabs.Panel>
+        <Tabs.Panel value="targeting">{!at && !of.lastEvaluated && <FirstRead of={of} />}{config && (at ? <Then of={of} now={now} environment={environment} /> : <Targeting key={environment} of={of} environment={environment} config={config} />)}</Tabs.Panel>
         <Tabs.Panel value="compare"><Compare of={of} names={names} then={Boolean(at)} /></Tabs.Panel>
         <Tabs.Panel value="try">{environment && <WhoGetsWhat of={of} environments={names} at={at} />}</Tabs.Panel>
         <Tabs.Panel value="rollouts"><FlagRollouts of={of} environment={environment} /></Tabs.Panel>
@@ -73,7 +76,7 @@ function Facts({ of }: { of: Flag }) {
   const expires = of.expiresAt ? Date.parse(of.expiresAt) : undefined;
   return (
     <div style={{ marginBottom: 14 }}>
-      {of.description && <p style={{ margin: "0 0 8px", maxWidth: "90ch", overflowWrap: "anywhere" }}>{of.description}</p>}
+      {of.description && <About text={of.description} />}
       <div className="line">
         <Tag>{of.kind}</Tag><Tag>{of.type}</Tag><Tag tone={of.riskTier === "high" ? "warn" : "soft"}>{of.riskTier ?? "medium"} risk</Tag>
         {of.consistency === "stateful" && <Tag tone="warn" title="Instances may not disagree: each step of a rollout waits for the whole fleet">stateful</Tag>}
@@ -87,7 +90,18 @@ function Facts({ of }: { of: Flag }) {
   );
 }
 
-function EnvironmentCard({ of, name, chosen, choose, then }: { of: Flag; name: string; chosen: boolean; choose: () => void; then: boolean }) {
+// About is a description, of which a long one shows its beginning.
+function About({ text }: { text: string }) {
+  const [open, setOpen] = useState(text.length < 300);
+  return (
+    <div style={{ margin: "0 0 8px", maxWidth: "90ch", overflowWrap: "anywhere" }}>
+      <p className={open ? undefined : "clip"} style={{ margin: 0 }} dir="auto">{text}</p>
+      {!open && <Button variant="subtle" size="compact-xs" onClick={() => setOpen(true)}>all of the description</Button>}
+    </div>
+  );
+}
+
+function EnvironmentCard({ of, name, chosen, choose, then, short }: { of: Flag; name: string; chosen: boolean; choose: () => void; then: boolean; short: boolean }) {
   const config = of.environments![name];
   const s = serving(config, of);
   const draft = useDraft(of.key, name)[0] !== undefined && !then;
@@ -95,17 +109,18 @@ function EnvironmentCard({ of, name, chosen, choose, then }: { of: Flag; name: s
   return (
     <div className={`env-card${chosen ? " chosen" : ""}`} role="radio" aria-checked={chosen} tabIndex={0} aria-label={`${name}: ${s.text} ${s.note}`} onClick={choose}
       onKeyDown={(e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); choose(); } }}>
-      <div className="line"><span className={`dot ${s.tone}`} /><b>{name}</b>{draft && <Tag tone="accent">draft</Tag>}<span className="push small soft">v{config.version}</span></div>
-      <div className={`what ${s.tone === "good" ? "" : s.tone}`}>{s.text}</div>
-      <div className="small soft">
+      <div className="line"><span className={`dot ${s.tone}`} /><b title={name}>{name}</b>{draft && <Tag tone="accent">draft</Tag>}{!short && <span className="push small soft">v{config.version}</span>}</div>
+      <div className={`what ${s.tone === "good" ? "" : s.tone}`}>{s.text}{s.state === "on" && rules.length > 0 && <span className="small soft" style={{ fontWeight: 400 }}> by default</span>}</div>
+      {short && s.note && <div className="small soft clip" title={s.note}>{s.note}</div>}
+      {!short && <div className="small soft">
         {s.state === "killed" && <>since <Moment at={config.killed!.at} />, {config.killed!.by}: {config.killed!.reason}</>}
         {s.state === "off" && <>{config.offVariant} to everybody; enabled, it would serve {serveWords(config.default)}</>}
         {(s.state === "on" || s.state === "rollout") && (rules.length === 0 ? "to everybody" : rules.slice(0, 3).map((r) => <div key={r.id} style={{ overflow: "hidden", textOverflow: "ellipsis", whiteSpace: "nowrap" }}>{ruleWords(r)}</div>))}
         {rules.length > 3 && <div>and {plural(rules.length - 3, "rule")} more</div>}
         {(config.prerequisites?.length ?? 0) > 0 && <div>only where {config.prerequisites!.map((p) => `${p.flag} is ${p.variant}`).join(" and ")}</div>}
-      </div>
+      </div>}
       {s.state === "rollout" && <Meter part={config.rollout!.ppm / 1e6} tone="accent" label={`Share of ${config.rollout!.treatment}`} />}
-      {!then && <div className="small soft" style={{ marginTop: 4 }}>{config.lastEvaluated ? <>evaluated <Moment at={config.lastEvaluated} /></> : "never evaluated here"}<Spread environment={name} /></div>}
+      {!then && !short && <div className="small soft" style={{ marginTop: 4 }}>{config.lastEvaluated ? <>evaluated <Moment at={config.lastEvaluated} /></> : "never evaluated here"}<Spread environment={name} /></div>}
     </div>
   );
 }

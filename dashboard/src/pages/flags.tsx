@@ -6,7 +6,8 @@ import { type KeyboardEvent, memo, useDeferredValue, useLayoutEffect, useMemo, u
 import { useRefusal } from "../api/auth";
 import type { Flag } from "../api/client";
 import { environments, flags, rollouts } from "../api/queries";
-import { Empty, Meter, Moment, Page, Ready, Tag, Why } from "../parts/basics";
+import { Empty, Meter, Moment, Page, Ready, Tag } from "../parts/basics";
+import { Lead } from "../parts/form";
 import { Icon } from "../parts/icons";
 import { type Search, to, useAddress } from "../address";
 import { expiries, find, seens, sorts, states, type Wanted } from "../words/finding";
@@ -21,7 +22,7 @@ export function Flags() {
   const all = useQuery(flags(search.state === "archived"));
   const refused = useRefusal({ role: "editor" }, true);
   return (
-    <Page title="Flags" about={all.data && plural(all.data.length, "flag")} actions={<Why because={refused}>{refused ? <Button disabled leftSection={<Icon name="plus" size={14} />}>Create a flag</Button> : <Button component="a" href="#/flags/new" leftSection={<Icon name="plus" size={14} />}>Create a flag</Button>}</Why>}>
+    <Page title="Flags" about={all.data && plural(all.data.length, "flag")} actions={<Lead href="#/flags/new" because={refused} leftSection={<Icon name="plus" size={14} />}>Create a flag</Lead>}>
       <Ready of={all}>{(list) => (
         <>
           <Filters list={list} search={search} setSearch={setSearch} />
@@ -58,7 +59,7 @@ function Filters({ list, search, setSearch }: { list: Flag[]; search: Search; se
       </div>
       {(open || !phone.matches) && <div className="line">
         {pick("state", "Any state", [...choices(states), { value: "archived", label: "archived" }])}
-        {known.length > 1 && pick("in", "in any environment", known.map((e) => ({ value: e.key, label: `in ${e.key}` })))}
+        {known.length > 1 && pick("in", "anywhere", known.map((e) => ({ value: e.key, label: `in ${e.key}` })), "in any environment")}
         {pick("expiry", "Any expiry", choices(expiries))}
         {pick("seen", "Evaluated or not", choices(seens))}
         {pick("kind", "Any kind", same(["release", "ops", "experiment", "permission"]))}
@@ -73,21 +74,23 @@ function Filters({ list, search, setSearch }: { list: Flag[]; search: Search; se
 
 function List({ list, search, clear }: { list: Flag[]; search: Search; clear: () => void }) {
   const place = useRef<HTMLDivElement>(null);
-  const known = useQuery(environments).data ?? [];
+  const places = useQuery(environments), known = places.data ?? [];
   const fit = useFit(place, known.length);
   const live = useQuery(rollouts({ live: true })).data;
   const held = useMemo(() => new Map((live ?? []).map((r) => [r.id, r.state])), [live]);
   const want = useDeferredValue(search);
   const found = useMemo(() => find(list, want as Wanted, Date.now()), [list, want]);
+  if (!places.data) return <div ref={place}><Ready of={places}>{() => null}</Ready></div>; // columns are made of them
   if (list.length === 0) {
     return <div className="card"><Empty title="No flags yet" action={<Button component="a" href="#/flags/new">Create the first</Button>}>A flag lets code ship dark: deploy it off, then turn it on for a few, for a while, and watch.</Empty></div>;
   }
-  const shown = known.slice(0, fit).map((e) => e.key), rest = known.slice(fit).map((e) => e.key);
+  const names = known.map((e) => e.key).toSorted((a, b) => Number(b === want.in) - Number(a === want.in)); // the one that is asked for has a column
+  const shown = names.slice(0, fit), rest = names.slice(fit);
   return (
     <div ref={place}>
       {found.length === 0 ? <div className="card"><Empty title="No flag is like that" action={<Button variant="default" onClick={clear}>Clear search and filters</Button>}>{plural(list.length, "flag")} in all.</Empty></div> : (
         <div className="flags" style={{ ["--environments" as string]: shown.length, ["--rest" as string]: rest.length > 0 ? "90px" : "0px" }}>
-          <div className="flags-head"><span>Flag</span>{shown.map((e) => <span key={e}>{e}</span>)}<span title={rest.join(", ")}>{rest.length > 0 && `${rest.length} more`}</span><span>Owner</span><span>Evaluated</span></div>
+          <div className="flags-head"><span>Flag</span>{shown.map((e) => <span key={e} title={e}>{e}</span>)}<span title={rest.join(", ")}>{rest.length > 0 && `${rest.length} more`}</span><span>Owner</span><span>Evaluated</span></div>
           <Rows found={found} environments={shown} rest={rest} held={held} />
         </div>
       )}

@@ -4,7 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 
 import { useRefusal, useSession } from "../api/auth";
 import { changes, policy } from "../api/governance";
-import { agents, audit, environments, flags, fleet, isLive, rollouts, unknownFlags, worklist } from "../api/queries";
+import { agents, audit, environments, flags, fleet, isLive, metrics, rollouts, unknownFlags, worklist } from "../api/queries";
 import { Card, Empty, Meter, Moment, Page, Ready, Tag, useNow } from "../parts/basics";
 import { EntryLine } from "../parts/entries";
 import { Lead } from "../parts/form";
@@ -19,13 +19,14 @@ import type { Tone } from "../words/serving";
 const day = 86_400_000;
 
 export function Home() {
-  const all = useQuery(flags()).data;
+  const all = useQuery(flags()).data, way = useWay();
   const refused = useRefusal({ role: "editor" }, true);
   return (
     <Page title="Home" actions={<Lead href="#/flags/new" because={refused} leftSection={<Icon name="plus" size={14} />}>Create a flag</Lead>}>
       <div className="stack">
         <Stops />
-        {all?.length === 0 ? <Begin /> : <Glance />}
+        {all?.length !== 0 && <Glance />}
+        {way && !refused && <Begin gone={way} />}
         <div className="grid">
           <Waiting /><Moving /><Killed /><Converging /><Expiring /><Work /><Unknown />
         </div>
@@ -75,13 +76,28 @@ function Count({ n, name, href, tone }: { n: number | undefined; name: string; h
 
 const steps: [string, string, string, string][] = [
   ["Create a flag", "It serves its safe variant everywhere until you say otherwise.", "#/flags/new", "Create the first"],
-  ["Let a program in", "An sdk token opens one environment to a program that uses OpenFeature.", "#/tokens?edit=%2B", "Make a token"],
-  ["Name what tells good from bad", "A metric, such as errors, by which a rollout is judged.", "#/metrics?edit=%2B", "Create a metric"],
+  ["Let a program in", "An sdk token opens one environment to a program, which then reads the flag by OpenFeature.", "#/tokens?edit=%2B", "Make a token"],
+  ["Name a measure of harm", "A metric, such as errors, by which a rollout is judged.", "#/metrics?edit=%2B", "Create a metric"],
   ["Let it climb", "A rollout shows a variant to a few, then to more, and takes itself back if a guardrail breaks.", "#/rollouts/new", "Start a rollout"],
 ];
 
-function Begin() {
-  return <Card title="The way in"><ol className="steps">{steps.map(([what, about, href, verb]) => <li key={what}><b>{what}</b><span className="small soft">{about}</span><Button component="a" href={href} variant="default" size="compact-sm">{verb}</Button></li>)}</ol></Card>;
+// useWay is how far somebody has come on the way in, until they have gone all of it.
+function useWay(): boolean[] | undefined {
+  const all = useQuery(flags()).data, seen = useQuery(fleet()).data, known = useQuery(metrics).data, moved = useQuery(rollouts()).data;
+  if (!all || !seen || !known || !moved) return undefined;
+  const gone = [all.length > 0, all.some((f) => f.lastEvaluated) || seen.some((f) => f.instances > 0), known.length > 0, moved.length > 0];
+  return gone.every(Boolean) ? undefined : gone;
+}
+
+function Begin({ gone }: { gone: boolean[] }) {
+  const next = gone.indexOf(false);
+  return (
+    <Card title="The way in">
+      <ol className="steps">{steps.map(([what, about, href, verb], i) => (
+        <li key={what} className={gone[i] ? "done" : undefined}><b>{what}{gone[i] && <span className="only-reader">: done</span>}</b><span className="small soft">{about}</span>{!gone[i] && <Button component="a" href={href} variant={i === next ? "filled" : "default"} size="compact-sm">{verb}</Button>}</li>
+      ))}</ol>
+    </Card>
+  );
 }
 
 function Moving() {
@@ -173,7 +189,7 @@ function Work() {
   if (!all.data?.length) return null;
   return (
     <Card title="To clean up" actions={<span className="small soft">{all.data.length > 6 && `6 of ${all.data.length}`}</span>}>
-      <ul className="rows">{all.data.slice(0, 6).map((w) => <li key={w.flag + w.why + (w.environment ?? "")} className="line"><a href={to.flag(w.flag)} className="mono">{w.flag}</a><span className="small soft">{w.owner}</span><span className="push"><Tag tone={because[w.why][1]}>{because[w.why][0]}</Tag></span></li>)}</ul>
+      <ul className="rows">{all.data.slice(0, 6).map((w) => <li key={w.flag + w.why + (w.environment ?? "")} className="line"><a href={to.flag(w.flag)} className="mono">{w.flag}</a><span className="small soft">{w.owner}</span><Tag tone={because[w.why][1]}>{because[w.why][0]}</Tag></li>)}</ul>
     </Card>
   );
 }

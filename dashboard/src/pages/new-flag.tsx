@@ -1,11 +1,12 @@
-import { Button } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 
 import { useRefusal } from "../api/auth";
-import { Card, Page, Why } from "../parts/basics";
+import { teams } from "../api/queries";
 import { useChange } from "../parts/change";
 import { bodyOf, type Definition, DefinitionForm, startVariants, troublesOf, useRules } from "../parts/definition";
+import { FormPage } from "../parts/form";
 
 // What governance asks of a flag, each with the reason for it.
 const checks: [keyof Definition, string][] = [
@@ -20,38 +21,32 @@ const checks: [keyof Definition, string][] = [
 const inThreeMonths = () => new Date(Date.now() + 90 * 86_400_000).toISOString().slice(0, 10);
 
 export function NewFlag() {
-  const [d, setD] = useState<Definition>({
+  const [written, setD] = useState<Definition>({
     key: "", kind: "release", description: "", owner: "", tags: [], riskTier: "medium", expiresAt: inThreeMonths(), type: "boolean", variants: startVariants.boolean, safeVariant: "off", clientVisible: false, consistency: "cosmetic",
   });
+  const owners = useQuery(teams).data ?? [];
+  const d = { ...written, owner: written.owner || (owners.length === 1 ? owners[0].key : "") }; // where there is one team, it is that
   const begin = useChange();
   const navigate = useNavigate();
   const troubles = { ...troublesOf(d), ...useRules(d) };
   const refused = useRefusal({ role: "editor", team: d.owner || undefined }, true);
   const first = Object.values(troubles)[0];
+  const create = () => begin({
+    title: `Create ${d.key}`, verb: "Create", change: { method: "POST", path: "/api/v1/flags", body: bodyOf(d) },
+    difference: [`${d.key} is made, disabled everywhere: it serves ${d.safeVariant}`],
+    done: (answer) => { if ((answer.body as { key?: string }).key === d.key) void navigate({ to: "/flags/$key", params: { key: d.key } as never }); },
+  });
   return (
-    <Page title="Create a flag">
-      <Card>
-        <p className="soft small" style={{ marginTop: 0 }}>It begins disabled everywhere and serves its safe variant, so that code can ship first.</p>
-        <div className="with-aside">
-          <DefinitionForm value={d} onChange={setD} troubles={troubles} />
-          <aside aria-label="What every flag has">
-            <h3>What every flag has</h3>
-            <ul className="checks small">{checks.map(([name, text]) => {
-              const wrong = troubles[name], begun = name !== "key" || d.key !== "";
-              return <li key={name} className={wrong ? (begun && d.key ? "bad" : "soft") : "good"}><span aria-hidden>{wrong ? "○" : "✓"}</span><span>{text}{wrong && begun && d.key && <div>{wrong}.</div>}</span></li>;
-            })}</ul>
-            <p className="small soft">Here nobody gets anything else yet, so nobody has to approve it. What it serves is changed on its page, where each change shows whom it reaches first.</p>
-          </aside>
-        </div>
-        <div className="line" style={{ marginTop: 16 }}>
-          <Why because={refused}><Button disabled={Boolean(first || refused)} onClick={() => begin({
-            title: `Create ${d.key}`, verb: "Create", change: { method: "POST", path: "/api/v1/flags", body: bodyOf(d) },
-            difference: [`${d.key} is made, disabled everywhere: it serves ${d.safeVariant}`],
-            done: (answer) => { if ((answer.body as { key?: string }).key === d.key) void navigate({ to: "/flags/$key", params: { key: d.key } as never }); },
-          })}>Create…</Button></Why>
-          {first && <span className="small soft">{d.key ? first : "Begin with a key."}</span>}
-        </div>
-      </Card>
-    </Page>
+    <FormPage title="Create a flag" about="It begins disabled everywhere and serves its safe variant, so that code can ship first." back="#/flags" backTo="flags" verb="Create…" why={first && (d.key ? first : "Begin with a key.")} refused={refused} submit={create} aside={<>
+      <h2>What every flag has</h2>
+      <ul className="checks">{checks.map(([name, text]) => {
+        const wrong = troubles[name];
+        return <li key={name} className={wrong ? (d.key ? "bad" : "soft") : "good"}><span aria-hidden>{wrong ? "○" : "✓"}</span><span>{text}{wrong && d.key && <div>{wrong}.</div>}</span></li>;
+      })}</ul>
+      <h2>What comes next</h2>
+      <p>Nobody gets anything else yet, so nobody has to approve it. Its page shows how code reads it, and whom each change of what it serves would reach.</p>
+    </>}>
+      <DefinitionForm value={d} onChange={setD} troubles={troubles} />
+    </FormPage>
   );
 }

@@ -3,7 +3,8 @@ import { useQuery } from "@tanstack/react-query";
 
 import { useRefusal } from "../api/auth";
 import { isLive, rollouts } from "../api/queries";
-import { Card, Empty, Page, Ready, Why } from "../parts/basics";
+import { Card, Empty, Page, Ready } from "../parts/basics";
+import { Lead } from "../parts/form";
 import { Icon } from "../parts/icons";
 import { RolloutLine } from "../parts/rollout-line";
 import { useAddress } from "../address";
@@ -14,7 +15,7 @@ export function Rollouts() {
   const refused = useRefusal({ role: "editor" }, true);
   const which = search.which ?? "all";
   return (
-    <Page title="Rollouts" actions={<Why because={refused}>{refused ? <Button disabled>Start a rollout</Button> : <Button component="a" href="#/rollouts/new" leftSection={<Icon name="plus" size={14} />}>Start a rollout</Button>}</Why>}>
+    <Page title="Rollouts" about="A variant that rises step by step, and is taken back if it harms." actions={<Lead href="#/rollouts/new" because={refused} leftSection={<Icon name="plus" size={14} />}>Start a rollout</Lead>}>
       <SegmentedControl mb="md" value={which} onChange={(v) => setSearch({ which: v === "all" ? undefined : v })} data={[{ value: "all", label: "All" }, { value: "live", label: "Live" }, { value: "ended", label: "Ended" }]} aria-label="Which rollouts" />
       <Card>
         <Ready of={all}>{(list) => {

@@ -6,6 +6,7 @@ import { type FormEvent, type ReactNode, useEffect, useState } from "react";
 import { base, leave, setUp, signIn, signInByToken, signOut, useSession } from "../api/auth";
 import { authorised } from "../api/try";
 import { Page } from "../parts/basics";
+import { nameOf } from "../words/access";
 import { type Failure, failureOf } from "../words/sign-in";
 
 export function SignIn() {
@@ -14,6 +15,7 @@ export function SignIn() {
   const [failure] = useState(() => failureOf(location.hash)); // of the organisation's sign-in, which leads back here
   const link = /^#\/setup\?token=([^&]+)/.exec(location.hash)?.[1];
   const people = session.accounts || session.oidc;
+  const kept = session.was !== undefined;
   useEffect(() => {
     document.title = "Sign in · Flyball";
     if (failure) history.replaceState(null, "", "#/"); // told once; whoever is in then is at the front door
@@ -23,9 +25,10 @@ export function SignIn() {
       <div className="line" style={{ marginBottom: 18 }}><img src="./icon.svg" width={36} height={36} alt="" /><div><h1 style={{ margin: 0, fontSize: 22, lineHeight: 1.2 }}>Flyball</h1><div className="soft small">Release in seconds, and take it back by itself.</div></div></div>
       <div className="card">
         {failure && <Failed of={failure} />}
-        {session.why && <Alert color="orange" variant="light" mb="sm" role="alert">{session.why}</Alert>}
-        {link ? <SetUp token={decodeURIComponent(link)} first={!session.accounts} /> : people && !byToken ? <Password oidc={session.oidc} passwords={session.passwords} /> : <Token />}
+        {session.why && <Alert color="orange" variant="light" mb="sm" role="alert">{session.why}{kept && <div>What you wrote is kept: sign in{session.was && ` as ${nameOf(session.was)}`} to go on with it.</div>}</Alert>}
+        {link ? <SetUp token={decodeURIComponent(link)} first={!session.accounts} /> : people && !byToken ? <Password oidc={session.oidc} passwords={session.passwords} kept={kept} /> : <Token />}
         {people && !link && <Button variant="subtle" size="compact-xs" mt="sm" onClick={() => setByToken(!byToken)}>{byToken ? "Sign in by name and password" : "Use a token instead"}</Button>}
+        {link && <Button variant="subtle" size="compact-xs" mt="sm" onClick={() => { location.hash = "#/"; void signOut(); }}>I have an account already</Button>}
       </div>
     </main>
   );
@@ -79,11 +82,11 @@ function Token() {
   );
 }
 
-function Password({ oidc, passwords }: { oidc: boolean; passwords: boolean }) {
+function Password({ oidc, passwords, kept }: { oidc: boolean; passwords: boolean; kept: boolean }) {
   const [user, setUser] = useState(""), [password, setPassword] = useState("");
   return (
     <>
-      {oidc && passwords && <Button component="a" href={`${base}/auth/oidc/login`} onClick={leave} size="sm" fullWidth mb="sm">Sign in with your organisation</Button>}
+      {oidc && passwords && <Button component="a" href={`${base}/auth/oidc/login`} {...(kept ? { target: "_blank", rel: "noopener" } : { onClick: leave })} size="sm" fullWidth mb="sm">Sign in with your organisation{kept && ", in another tab"}</Button>}
       {!passwords && <Text size="xs" c="dimmed">People sign in by https or on the server's own machine only, and this is neither: what they type could be read on the way. Put the server behind TLS, start it with --public-url https://…, and come back by that address.</Text>}
       {passwords && <Form label="Sign in" submit={() => signIn(user.trim(), password)}>
         <TextInput label="Name" size="sm" required autoFocus={!oidc} autoComplete="username" value={user} onChange={(e) => setUser(e.currentTarget.value)} />
@@ -104,7 +107,6 @@ function SetUp({ token, first }: { token: string; first: boolean }) {
       <Text size="sm">{first ? "You are the first here. This link works once, and makes an administrator." : "This link works once. Choose a password, and you are in."}</Text>
       {first && <TextInput label="Your name" description="Lower-case letters, digits, dots and dashes; it stands in the audit log as user:NAME." size="sm" required autoFocus autoComplete="username" value={name} onChange={(e) => setName(e.currentTarget.value)} />}
       <PasswordInput label="Password" description="At least 12 characters; a sentence is good." size="sm" required minLength={12} autoComplete="new-password" value={password} onChange={(e) => setPassword(e.currentTarget.value)} />
-      <Button variant="subtle" size="compact-xs" onClick={() => { location.hash = "#/"; void signOut(); }}>I have an account already</Button>
     </Form>
   );
 }

@@ -148,7 +148,7 @@ function usePlan(wish: Wish, by: string): { plan?: Plan; planning: boolean; prob
     queryKey: ["plan", key, by], enabled: can, placeholderData: (old: Plan | null | undefined) => old, retry: false, staleTime: Infinity, gcTime: 0,
     queryFn: async () => asPlan((await send(wish.change, "a preview", "dryRun", by)).body) ?? null,
   });
-  return { plan: asked.data ?? undefined, planning: wanted && (known.isLoading || (can && asked.isLoading)), problem: asked.error ?? undefined };
+  return { plan: asked.data ?? undefined, planning: wanted && (known.isLoading || (can && asked.isLoading)), problem: known.error ?? asked.error ?? undefined };
 }
 
 // useAttributes are those by which the server can divide whom a change affects.

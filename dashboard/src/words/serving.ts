@@ -78,7 +78,7 @@ export function serving(config: Config, flag: Pick<Flag, "safeVariant">): Servin
   if (config.killed) return { state: "killed", text: `killed: ${flag.safeVariant}`, note: config.killed.reason, tone: "bad" };
   if (!config.enabled) return { state: "off", text: "disabled", note: `serves ${config.offVariant}`, tone: "soft" };
   const rules = config.rules?.length ?? 0;
-  const note = rules === 0 ? "" : rules === 1 ? "after 1 rule" : `after ${rules} rules`;
+  const note = rules === 0 ? "" : rules === 1 ? "but for 1 rule" : `but for ${rules} rules`;
   if (config.rollout) {
     const r = config.rollout;
     return { state: "rollout", text: `${r.treatment} to ${share(r.ppm)}`, note: r.where === "default" ? note : `in rule ${r.where}`, tone: "warn" };

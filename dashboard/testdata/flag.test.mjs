@@ -120,6 +120,7 @@ test("environments stand side by side, and one is made like another", async (t) 
   await usable(page);
   await page.getByRole("button", { name: "Copy development to another environment" }).click();
   await page.getByRole("menuitem", { name: "production" }).click();
+  await page.getByRole("menu").waitFor({ state: "detached" });
   await page.getByRole("dialog").getByText("rule pro added: if plan is “pro”: on").waitFor();
   await page.getByRole("dialog").getByText("Whom it affects").waitFor();
   await usable(page);

@@ -9,9 +9,10 @@ import (
 
 // latent returns the largest share of users that may get something else of a flag
 // by what waits for nobody: a kill of it, if that serves another value than it
-// did; and a retreat of a flag that it needs, if it rises by that; or because client
-// tokens see it now. It is 0 if no retreat can do more than before the change. So nobody sets up in silence what a
-// retreat would then make true without an approval.
+// did; a retreat of a flag that it needs, if it rises by that; or because client
+// tokens see it now. It is 0 if none of these can do more than before the change,
+// so that nobody sets up in silence what a retreat would then make true without an
+// approval.
 func (b *blast) latent(key string) (share float64, why string) {
 	before, after := b.before.Flag(key), b.after.Flag(key)
 	switch {

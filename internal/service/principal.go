@@ -63,9 +63,9 @@ var controller = Principal{Actor: flyball.Actor{ID: flyball.ControllerID}, Kind:
 // AsController returns ctx with the rollout controller as its principal.
 func AsController(ctx context.Context) context.Context { return WithPrincipal(ctx, controller) }
 
-// Allow says whether a principal has an access at all. It is the seam where
-// roles, envelopes and policy come to stand; what it grants, may still
-// narrows to environments and flags.
+// Allow says whether a principal has an access at all. What it opens is narrowed
+// further: to flags by may, and, once a change is staged, by roles, envelopes and
+// policy.
 func Allow(p *Principal, access Access) error {
 	switch access {
 	case SDK:

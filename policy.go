@@ -2,6 +2,7 @@ package flyball
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -26,6 +27,8 @@ type Policy struct {
 	Approvals map[Risk]Need `json:"approvals" doc:"by risk: how many approvals a change needs"`
 	TTL       Duration      `json:"approvalTTL" doc:"how long a request, with its approvals, can be applied" example:"24h"`
 	Freezes   []Freeze      `json:"freezes,omitempty" doc:"times in which nothing is raised"`
+	// Guardrails keep an author from choosing guardrails that nothing trips.
+	Guardrails []RequiredGuardrail `json:"guardrails,omitempty" doc:"without each of these a rollout counts as one without guardrails"`
 	// Described is for every environment: a flag is described where it is defined.
 	Described bool `json:"requireDescription,omitempty" doc:"whether a new flag must say what it does"`
 }
@@ -35,6 +38,37 @@ type Policy struct {
 type Need struct {
 	Direct int `json:"direct" doc:"-1: never at once, by a guarded rollout only"`
 	Staged int `json:"staged"`
+}
+
+// A RequiredGuardrail is one that a rollout must have to count as guarded.
+type RequiredGuardrail struct {
+	Metric       string   `json:"metric" example:"checkout.errors"`
+	Margin       Margin   `json:"margin,omitzero" doc:"the largest that counts, of the same kind; any, if left out"`
+	Environments []string `json:"environments,omitempty" doc:"where (default: in every protected one)"`
+}
+
+// Lacks returns the first guardrail that the policy requires of a plan and that it
+// does not have, with a margin that is no larger.
+func (y Policy) Lacks(plan RolloutPlan) (want RequiredGuardrail, lacks bool) {
+	for _, want := range y.Guardrails {
+		here := len(want.Environments) == 0 || slices.Contains(want.Environments, plan.Environment)
+		if here && !slices.ContainsFunc(plan.Guardrails, want.met) {
+			return want, true
+		}
+	}
+	return want, false
+}
+
+func (want RequiredGuardrail) met(g Guardrail) bool {
+	switch {
+	case g.Metric != want.Metric:
+		return false
+	case want.Margin.Relative > 0:
+		return g.Margin.Absolute == 0 && g.Margin.Relative <= want.Margin.Relative
+	case want.Margin.Absolute > 0:
+		return g.Margin.Relative == 0 && g.Margin.Absolute <= want.Margin.Absolute
+	}
+	return true
 }
 
 // A Freeze is a time in which nothing is raised. Retreats, and whoever breaks
@@ -78,6 +112,7 @@ func (y Policy) Validate() error {
 	if len(y.Freezes) > 100 {
 		p.add("freezes", "%d freezes, at most 100", len(y.Freezes))
 	}
+	y.validateGuardrails(p)
 	for i, f := range y.Freezes {
 		at := p.at("freezes[%d]", i)
 		if !f.From.Before(f.To.Time) {
@@ -92,6 +127,23 @@ func (y Policy) Validate() error {
 		}
 	}
 	return p.err()
+}
+
+func (y Policy) validateGuardrails(p problems) {
+	if len(y.Guardrails) > MaxGuardrails {
+		p.add("guardrails", "%d guardrails, at most %d, which is what a rollout may have", len(y.Guardrails), MaxGuardrails)
+	}
+	for i, g := range y.Guardrails {
+		at := p.at("guardrails[%d]", i)
+		at.key("metric", g.Metric)
+		at.margin("margin", g.Margin)
+		if g.Margin.Relative > 0 && g.Margin.Absolute > 0 {
+			at.add("margin", "is relative or absolute, not both")
+		}
+		for j, e := range g.Environments {
+			at.key(fmt.Sprintf("environments[%d]", j), e)
+		}
+	}
 }
 
 // Frozen returns the freeze that holds in an environment at a moment.

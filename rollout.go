@@ -194,6 +194,15 @@ func (p RolloutPlan) validateSteps(q problems) {
 	}
 }
 
+func (p problems) margin(field string, m Margin) {
+	if !finite(m.Relative) || m.Relative < 0 || m.Relative > 10 {
+		p.add(field+".relative", "must lie between 0 and 10; 0.05 tolerates five percent")
+	}
+	if !finite(m.Absolute) || m.Absolute < 0 {
+		p.add(field+".absolute", "must not be negative")
+	}
+}
+
 func (p RolloutPlan) validateMetrics(q problems) {
 	if len(p.Guardrails) > MaxGuardrails {
 		q.add("guardrails", "%d guardrails, at most %d", len(p.Guardrails), MaxGuardrails)
@@ -201,12 +210,7 @@ func (p RolloutPlan) validateMetrics(q problems) {
 	for i, g := range p.Guardrails {
 		at := q.at("guardrails[%d]", i)
 		at.key("metric", g.Metric)
-		if !finite(g.Margin.Relative) || g.Margin.Relative < 0 || g.Margin.Relative > 10 {
-			at.add("margin.relative", "must lie between 0 and 10; 0.05 tolerates five percent")
-		}
-		if !finite(g.Margin.Absolute) || g.Margin.Absolute < 0 {
-			at.add("margin.absolute", "must not be negative")
-		}
+		at.margin("margin", g.Margin)
 		if slices.ContainsFunc(p.Guardrails[:i], func(o Guardrail) bool { return o.Metric == g.Metric && o.By == g.By }) {
 			at.add("metric", "%s has a guardrail already", quote(g.Metric))
 		}

@@ -31,6 +31,8 @@ const theme = createTheme({
   fontFamilyMonospace: 'ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace',
   fontSizes: { xs: "12px", sm: "13px", md: "14px", lg: "16px", xl: "18px" },
   components: {
+    // What closes is gone at once: pages that fall asleep while it fades would keep an invisible pane before them.
+    Modal: { defaultProps: { transitionProps: { duration: 0 } } }, Menu: { defaultProps: { transitionProps: { duration: 0 } } },
     Tooltip: { defaultProps: { withArrow: true, openDelay: 200, multiline: true, maw: 320 } },
     Button: { defaultProps: { size: "xs" } }, Notification: { defaultProps: { closeButtonProps: { "aria-label": "Dismiss" } } },
     TextInput: { defaultProps: { size: "xs" } }, NativeSelect: { defaultProps: { size: "xs" } }, NumberInput: { defaultProps: { size: "xs" } },

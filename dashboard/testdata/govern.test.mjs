@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 
 import { boolean, confirm, govern, person, refused, used, visits } from "./company.mjs";
-import { launch, open, serve, telemetry } from "./harness.mjs";
+import { launch, open, serve, telemetry, usable } from "./harness.mjs";
 
 let place, browser, stage, signed;
 
@@ -45,6 +45,27 @@ test("the policy is read as sentences, is told to be the one that Flyball comes 
   await page.getByRole("link", { name: "Change the policy" }).click();
   await page.getByRole("button", { name: "Put it back to that" }).click();
   await page.getByRole("button", { name: "Review and apply" }).click();
+  await confirm(page, "Apply", "as it comes");
+  await page.getByText("as Flyball comes").waitFor();
+});
+
+test("policy names the guardrails that count, by a form", async (t) => {
+  await place.call("POST", "/api/v1/metrics", { key: "policy.errors", type: "rate", better: "lower", reason: "a test" });
+  const page = await signed(t, "/policy?edit=1");
+  await page.getByRole("button", { name: "+ guardrail" }).click();
+  await page.getByText("Choose the metric that a guarded rollout must watch").waitFor();
+  await page.getByLabel("Guardrail 1: metric").selectOption("policy.errors");
+  await page.getByLabel("Guardrail 1: margin").fill("10");
+  await usable(page);
+  await page.getByRole("button", { name: "Review and apply" }).click();
+  await page.getByRole("dialog").getByText("a guarded rollout watches policy.errors, at most 10 % worse, in every protected environment").waitFor();
+  await confirm(page, "Apply", "errors matter");
+  await page.getByText("A rollout counts as guarded only if it watches policy.errors, at most 10 % worse").waitFor();
+  assert.deepEqual((await place.call("GET", "/api/v1/policy")).guardrails, [{ metric: "policy.errors", margin: { relative: 0.1 } }]);
+  await page.getByRole("link", { name: "Change the policy" }).click();
+  await page.getByRole("button", { name: "Remove guardrail 1" }).click();
+  await page.getByRole("button", { name: "Review and apply" }).click();
+  await page.getByRole("dialog").getByText("Fewer people look at some changes from now on").waitFor();
   await confirm(page, "Apply", "as it comes");
   await page.getByText("as Flyball comes").waitFor();
 });

@@ -238,6 +238,8 @@ test("the organisation's sign-in opens the page, and is asked again before somet
   await page.goto(`${other.url}/auth/oidc/callback?state=stale&code=x`); // what fails takes nothing from her
   await page.getByRole("heading", { name: "You are signed in" }).waitFor();
   await page.getByRole("alert").filter({ hasText: "This sign-in was not begun here" }).waitFor();
+  await go("/account");
+  await page.getByText("You last proved who you are never").waitFor();
 
   const id = "ann@example.com";
   await other.call("PUT", `/api/v1/users/${encodeURIComponent("user:" + id)}`, { ...(await other.call("GET", `/api/v1/users/${encodeURIComponent(id)}`)), version: undefined, createdAt: undefined, lastSeen: undefined, grants: [{ role: "admin" }], reason: "she runs it" });

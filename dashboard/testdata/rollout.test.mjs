@@ -143,7 +143,9 @@ test("a viewer watches, and is told why nothing can be done", async (t) => {
 test("a rollout is started, climbs into harm, and is seen to be struck down", async (t) => {
   await flag("shop.harm.shown");
   const page = await signed(t, "/rollouts/new?flag=shop.harm.shown&environment=production");
+  const forecast = page.waitForResponse((r) => r.url().endsWith("/rollouts/plan") && r.request().postData()?.includes('"guardrails"')); // which it is, before anybody starts it
   await page.getByRole("button", { name: "Add a guardrail" }).click();
+  await forecast;
   await page.getByRole("button", { name: "Start…" }).click();
   await apply(page, "Start", "watch it fail");
   await page.getByText("Step 1 of 5: on at 1 %").waitFor();

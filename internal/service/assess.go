@@ -92,9 +92,11 @@ func level(share float64) int {
 }
 
 // guarded says that a plan goes no further than its guardrails show it to be
-// healthy. One that advances although it is not known does.
-func guarded(p *flyball.RolloutPlan) bool {
-	return len(p.Guardrails) > 0 && p.OnUnsure.Then != "advance"
+// healthy. One that advances although it is not known does, and so may one without
+// the guardrails that policy asks for.
+func (e *edit) guarded(p *flyball.RolloutPlan) bool {
+	_, lacks := e.policy.Lacks(*p)
+	return len(p.Guardrails) > 0 && !lacks && p.OnUnsure.Then != "advance"
 }
 
 // exposed is the share of users that a change exposes before anybody looks: of a
@@ -107,7 +109,7 @@ func (e *edit) exposed(v flyball.Preview) float64 {
 	}
 	first, last := plan.Steps[0].PPM, plan.Steps[len(plan.Steps)-1].PPM
 	switch {
-	case !guarded(plan):
+	case !e.guarded(plan):
 		return min(1, v.Share.High*float64(last)/float64(first))
 	case e.besides(plan): // which no guardrail watches
 		return v.Share.High

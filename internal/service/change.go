@@ -146,6 +146,7 @@ type edit struct {
 	at        time.Time
 	change    changeOf
 	manner    *Manner
+	policy    flyball.Policy         // that it is planned under
 	planned   *flyball.Plan          // what the change does, if that was found out
 	request   *flyball.ChangeRequest // that is applied
 	glass     bool                   // it is made though others ought to approve

@@ -18,12 +18,18 @@ func (e *edit) plan() (*flyball.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if e.policy, err = policyOf(e.tx); err != nil {
+		return nil, err
+	}
 	p := &flyball.Plan{
 		Action: e.change.action, Subject: e.change.subject, Digest: digest, Edits: e.edits, Risk: flyball.RiskNone,
 		Beyond: e.beyond, Retreat: e.retreats(), Why: []string{}, Difference: []string{}, Versions: map[string]int64{},
 	}
 	if started := e.started(); started != nil {
-		p.Staged = guarded(started) && !e.besides(started)
+		p.Staged = e.guarded(started) && !e.besides(started)
+		if want, lacks := e.policy.Lacks(*started); lacks {
+			p.Why = append(p.Why, "it counts as unguarded, for policy asks for the guardrail "+guardrailInWords(want))
+		}
 	}
 	for _, env := range e.altered() {
 		p.Versions[env] = e.rulesets[env].version
@@ -44,13 +50,9 @@ func (e *edit) plan() (*flyball.Plan, error) {
 	if p.Needs.From, err = e.approvers(protected); err != nil || len(protected) == 0 || p.Retreat {
 		return p, err
 	}
-	policy, err := policyOf(e.tx)
-	if err != nil {
-		return nil, err
-	}
-	judge(p, policy, protected, e.at)
+	judge(p, e.policy, protected, e.at)
 	for _, env := range protected {
-		if why, err := e.frozenLater(policy, env); err != nil {
+		if why, err := e.frozenLater(e.policy, env); err != nil {
 			return nil, err
 		} else if why != "" && p.Risk != flyball.RiskNone {
 			p.Refused = orElse(p.Refused, why)

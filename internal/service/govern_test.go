@@ -114,17 +114,10 @@ func (h *shop) needs(key, needed, variant string) func(context.Context) error {
 }
 
 func (h *shop) start(guarded bool, ppms ...int) func(context.Context) error {
-	plan := flyball.RolloutPlan{Flag: fastOf, Environment: "production", Treatment: "on", Control: "off"}
-	for _, ppm := range ppms {
-		plan.Steps = append(plan.Steps, flyball.Step{PPM: ppm})
-	}
 	if guarded {
-		plan.Guardrails = []flyball.Guardrail{{Metric: "shop.errors", Margin: flyball.Margin{Relative: 0.05}}}
+		return h.guardedBy(flyball.Guardrail{Metric: "shop.errors", Margin: flyball.Margin{Relative: 0.05}}, ppms...)
 	}
-	return func(ctx context.Context) error {
-		_, err := h.s.StartRollout(ctx, StartRollout{RolloutPlan: plan, Reason: "a test"})
-		return err
-	}
+	return h.guardedBy(flyball.Guardrail{}, ppms...)
 }
 
 // The risk of changes, and what the default policy asks for them, by the rules

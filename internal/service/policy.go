@@ -70,6 +70,13 @@ func (s *Service) SetPolicy(ctx context.Context, in SetPolicy) (flyball.Policy, 
 			if err != nil {
 				return err
 			}
+			for i, g := range in.Policy.Guardrails {
+				if _, err := e.tx.Metric(g.Metric); err != nil && flyball.CodeOf(err) != flyball.NotFound {
+					return err
+				} else if err != nil {
+					return flyball.FieldErrorf(fmt.Sprintf("guardrails[%d].metric", i), "there is no metric %q: create it first", g.Metric)
+				}
+			}
 			if changed, err := e.record("policy", "policy", "", old, in.Policy); err != nil || !changed {
 				return err
 			}
@@ -84,4 +91,15 @@ func (s *Service) SetPolicy(ctx context.Context, in SetPolicy) (flyball.Policy, 
 		return flyball.Policy{}, err
 	}
 	return s.Policy(ctx, None{})
+}
+
+// guardrailInWords tells what a rollout must have to count as guarded.
+func guardrailInWords(g flyball.RequiredGuardrail) string {
+	switch {
+	case g.Margin.Relative > 0:
+		return fmt.Sprintf("%s, at most %s worse", g.Metric, percent(g.Margin.Relative))
+	case g.Margin.Absolute > 0:
+		return fmt.Sprintf("%s, at most %g worse", g.Metric, g.Margin.Absolute)
+	}
+	return g.Metric
 }

@@ -34,7 +34,7 @@ func (e *edit) unaskedBefore(v flyball.Preview) (share float64, err error) {
 // be healthy. What is kept without a look, of one cohort after another, adds up.
 func (e *edit) passes() bool {
 	plan := e.started()
-	return plan != nil && (plan.Then == flyball.ThenOff || guarded(plan)) && !e.besides(plan)
+	return plan != nil && (plan.Then == flyball.ThenOff || e.guarded(plan)) && !e.besides(plan)
 }
 
 // noteUnasked keeps what the change gave users that nobody else approved, and

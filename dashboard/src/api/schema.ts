@@ -3141,6 +3141,8 @@ export interface components {
             };
             /** @description times in which nothing is raised */
             freezes?: components["schemas"]["Freeze"][] | null;
+            /** @description without each of these a rollout counts as one without guardrails */
+            guardrails?: components["schemas"]["RequiredGuardrail"][] | null;
             /** @description whether a new flag must say what it does */
             requireDescription?: boolean;
         };
@@ -3486,6 +3488,14 @@ export interface components {
             key: string;
             /** @description why it changes */
             reason: string;
+        };
+        RequiredGuardrail: {
+            /** @description where (default: in every protected one) */
+            environments?: string[] | null;
+            /** @description the largest that counts, of the same kind; any, if left out */
+            margin?: components["schemas"]["Margin"];
+            /** @example checkout.errors */
+            metric: string;
         };
         RevertFlag: {
             /**
@@ -3960,6 +3970,8 @@ export interface components {
             };
             /** @description times in which nothing is raised */
             freezes?: components["schemas"]["Freeze"][] | null;
+            /** @description without each of these a rollout counts as one without guardrails */
+            guardrails?: components["schemas"]["RequiredGuardrail"][] | null;
             /** @description why the policy changes */
             reason: string;
             /** @description whether a new flag must say what it does */
@@ -9025,6 +9037,8 @@ export interface operations {
                     };
                     /** @description times in which nothing is raised */
                     freezes?: components["schemas"]["Freeze"][] | null;
+                    /** @description without each of these a rollout counts as one without guardrails */
+                    guardrails?: components["schemas"]["RequiredGuardrail"][] | null;
                     /** @description why the policy changes */
                     reason: string;
                     /** @description whether a new flag must say what it does */

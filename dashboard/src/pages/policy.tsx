@@ -1,12 +1,12 @@
 // Policy: what a change needs by its risk, and when nothing is raised. It is
 // read as sentences, and edited as a form of the same shape.
-import { ActionIcon, Alert, Button, Checkbox, MultiSelect, NativeSelect, TextInput } from "@mantine/core";
+import { ActionIcon, Alert, Button, Checkbox, MultiSelect, NativeSelect, NumberInput, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { useRunsIt } from "../api/auth";
 import { policy } from "../api/governance";
-import { environments } from "../api/queries";
+import { environments, metrics } from "../api/queries";
 import { Card, Empty, Moment, Page, Ready, Tag, useNow } from "../parts/basics";
 import { useChange } from "../parts/change";
 import { Field, FormPage, Lead } from "../parts/form";
@@ -14,7 +14,7 @@ import { Icon } from "../parts/icons";
 import { clock, moment, zone } from "../parts/when";
 import { useAddress } from "../address";
 import { milliseconds, plural, span } from "../words/numbers";
-import { defaultPolicy, type Freeze, freezeState, needWords, type Policy, policyDifference, policyTrouble, type Risk, risks, riskWords, samePolicy } from "../words/policy";
+import { defaultPolicy, type Freeze, freezeState, guardrailWords, needWords, type Policy, policyDifference, policyTrouble, type RequiredGuardrail, type Risk, risks, riskWords, samePolicy } from "../words/policy";
 
 export function PolicyPage() {
   const of = useQuery(policy());
@@ -40,6 +40,7 @@ function Shown({ of }: { of: Policy }) {
           <tbody>{risks.map((r) => <tr key={r}><td><Tag tone={tone[r]}>{r}</Tag></td><td className="soft">{riskWords[r]}</td><td data-label="at once">{needWords(of.approvals[r].direct)}</td><td data-label="guarded">{needWords(of.approvals[r].staged)}</td></tr>)}</tbody></table></div>
         <ul className="plain-list small soft">
           <li>A request, with its approvals, is good for {hours(of.approvalTTL)}; each is used once.</li>
+          {of.guardrails?.map((g) => <li key={guardrailWords(g)}>A rollout counts as guarded only if it watches {guardrailWords(g)}.</li>)}
           <li>A retreat, such as a kill or an abort, needs nobody and passes every freeze.</li>
           <li>Nobody approves their own change, and an agent and its person are one.</li>
           <li>A new flag {of.requireDescription ? "must say what it does" : "need not say what it does"}. Every change says why.</li>
@@ -80,10 +81,11 @@ const counts = (least: number) => [...(least < 0 ? [{ value: "-1", label: "never
 function Form({ of }: { of: Policy }) {
   const refused = useRunsIt();
   const begin = useChange();
-  const [p, setP] = useState<Policy>({ approvals: of.approvals, approvalTTL: of.approvalTTL, freezes: of.freezes ?? [], requireDescription: of.requireDescription });
+  const [p, setP] = useState<Policy>({ approvals: of.approvals, approvalTTL: of.approvalTTL, freezes: of.freezes ?? [], guardrails: of.guardrails ?? [], requireDescription: of.requireDescription });
   const need = (risk: Risk, part: Partial<Policy["approvals"][string]>) => setP({ ...p, approvals: { ...p.approvals, [risk]: { ...p.approvals[risk], ...part } } });
   const trouble = policyTrouble(p), lines = trouble ? [] : policyDifference(of, p);
-  const laxer = risks.some((r) => fewer(of.approvals[r].direct, p.approvals[r].direct) || p.approvals[r].staged < of.approvals[r].staged);
+  const unwatched = (of.guardrails ?? []).some((g) => !p.guardrails?.map(guardrailWords).includes(guardrailWords(g)));
+  const laxer = unwatched || risks.some((r) => fewer(of.approvals[r].direct, p.approvals[r].direct) || p.approvals[r].staged < of.approvals[r].staged);
   const save = () => begin({
     title: "Change the policy", verb: "Apply", plain: true, difference: lines, done: () => { location.hash = "#/policy"; },
     warning: laxer ? "Fewer people look at some changes from now on. Requests that wait are judged by this when they are applied." : undefined,
@@ -103,6 +105,7 @@ function Form({ of }: { of: Policy }) {
             <NativeSelect aria-label={`${r} risk, by a guarded rollout`} value={String(p.approvals[r].staged)} onChange={(e) => need(r, { staged: Number(e.currentTarget.value) })} data={counts(0)} /></div>)}
         </div>
       </Field>
+      <GuardrailsForm value={p.guardrails ?? []} onChange={(guardrails) => setP({ ...p, guardrails })} />
       <TextInput label="A request is good for" description="With its approvals; then it is asked for anew. Such as 90m, 24h or 72h" maw={260} value={short(p.approvalTTL)} onChange={(e) => setP({ ...p, approvalTTL: e.currentTarget.value })} />
       <Checkbox label="A new flag must say what it does" description="In every environment: whoever meets it in code in a year knows what it was for." checked={p.requireDescription ?? false} onChange={(e) => setP({ ...p, requireDescription: e.currentTarget.checked })} />
       <FreezesForm value={p.freezes ?? []} onChange={(freezes) => setP({ ...p, freezes })} />
@@ -112,6 +115,28 @@ function Form({ of }: { of: Policy }) {
 
 const fewer = (was: number, is: number) => (was < 0 ? is >= 0 : is >= 0 && is < was);
 const short = (duration: string) => duration.replace(/(\d[hm])0m?0s$/, "$1").replace(/^(\d+h)0m0s$/, "$1");
+
+function GuardrailsForm({ value, onChange }: { value: RequiredGuardrail[]; onChange: (g: RequiredGuardrail[]) => void }) {
+  const all = useQuery(metrics).data ?? [];
+  const places = useQuery(environments).data?.filter((e) => e.protected) ?? [];
+  const set = (i: number, part: Partial<RequiredGuardrail>) => onChange(value.with(i, { ...value[i], ...part }));
+  return (
+    <Field label="Guardrails that count" about="Without each of these a rollout counts as unguarded, so that nobody chooses one that nothing trips. It may have others beside them.">
+      {value.map((g, i) => (
+        <div className="freeze" key={i}>
+          <NativeSelect label="Metric" aria-label={`Guardrail ${i + 1}: metric`} value={g.metric} onChange={(e) => set(i, { metric: e.currentTarget.value })} data={["", ...new Set([...all.map((m) => m.key), g.metric])].filter((m, at) => m || at === 0)} />
+          {g.margin?.absolute
+            ? <NumberInput label="Worse by at most" aria-label={`Guardrail ${i + 1}: margin`} min={0} value={g.margin.absolute} onChange={(n) => set(i, { margin: { absolute: Number(n) } })} />
+            : <NumberInput label="Worse by at most" aria-label={`Guardrail ${i + 1}: margin`} placeholder="any margin" suffix=" %" min={0} max={1000} value={g.margin?.relative ? Number((100 * g.margin.relative).toPrecision(6)) : ""} onChange={(n) => set(i, { margin: Number(n) > 0 ? { relative: Number(n) / 100 } : undefined })} />}
+          <MultiSelect size="xs" label="Where" aria-label={`Guardrail ${i + 1}: environments`} placeholder={g.environments?.length ? "" : "every protected one"} data={places.map((e) => e.key)} value={g.environments ?? []} onChange={(environments) => set(i, { environments })} />
+          <ActionIcon variant="subtle" color="gray" onClick={() => onChange(value.toSpliced(i, 1))} aria-label={`Remove guardrail ${i + 1}`}><Icon name="cross" size={13} /></ActionIcon>
+        </div>
+      ))}
+      <Button variant="subtle" size="compact-xs" disabled={all.length === 0} onClick={() => onChange([...value, { metric: "" }])}>+ guardrail</Button>
+      {all.length === 0 && <span className="small soft">There is no metric yet.</span>}
+    </Field>
+  );
+}
 
 function FreezesForm({ value, onChange }: { value: Freeze[]; onChange: (f: Freeze[]) => void }) {
   const places = useQuery(environments).data?.filter((e) => e.protected) ?? [];

@@ -1,8 +1,9 @@
 // What policy asks of changes, in plain words.
 import type { Schemas } from "../api/client";
-import { milliseconds, plural, span } from "./numbers";
+import { milliseconds, number, plural, span } from "./numbers";
 
-export type Policy = Pick<Schemas["Policy"], "approvals" | "approvalTTL" | "freezes" | "requireDescription">;
+export type Policy = Pick<Schemas["Policy"], "approvals" | "approvalTTL" | "freezes" | "guardrails" | "requireDescription">;
+export type RequiredGuardrail = Schemas["RequiredGuardrail"];
 export type Freeze = Schemas["Freeze"];
 
 export const risks = ["none", "low", "medium", "high"] as const;
@@ -26,6 +27,11 @@ export const samePolicy = (a: Policy, b: Policy) => policyDifference(a, b).lengt
 
 const freezeWords = (f: Freeze) => `${f.from.slice(0, 16).replace("T", " ")} to ${f.to.slice(0, 16).replace("T", " ")} UTC, ${f.environments?.length ? f.environments.join(", ") : "every protected environment"}: ${f.reason}`;
 
+export function guardrailWords({ metric, margin, environments }: RequiredGuardrail): string {
+  const most = margin?.relative ? `, at most ${number(100 * margin.relative)} % worse` : margin?.absolute ? `, at most ${number(margin.absolute)} worse` : "";
+  return `${metric}${most}, in ${environments?.length ? environments.join(", ") : "every protected environment"}`;
+}
+
 export function policyDifference(before: Policy, after: Policy): string[] {
   const lines: string[] = [];
   for (const risk of risks) {
@@ -36,9 +42,12 @@ export function policyDifference(before: Policy, after: Policy): string[] {
   const [was, is] = [milliseconds(before.approvalTTL) ?? 0, milliseconds(after.approvalTTL) ?? 0];
   if (was !== is) lines.push(`a request is good for ${span(was)} → ${span(is)}`);
   if (Boolean(before.requireDescription) !== Boolean(after.requireDescription)) lines.push(after.requireDescription ? "a new flag must say what it does" : "a new flag need not say what it does");
-  const told = (p: Policy) => (p.freezes ?? []).map(freezeWords);
-  const [old, now] = [told(before), told(after)];
-  lines.push(...now.filter((f) => !old.includes(f)).map((f) => `frozen from ${f}`), ...old.filter((f) => !now.includes(f)).map((f) => `no longer frozen from ${f}`));
+  const differ = (told: (p: Policy) => string[], more: string, less: string) => {
+    const [old, now] = [told(before), told(after)];
+    lines.push(...now.filter((f) => !old.includes(f)).map((f) => `${more} ${f}`), ...old.filter((f) => !now.includes(f)).map((f) => `${less} ${f}`));
+  };
+  differ((p) => (p.guardrails ?? []).map(guardrailWords), "a guarded rollout watches", "a guarded rollout need not watch");
+  differ((p) => (p.freezes ?? []).map(freezeWords), "frozen from", "no longer frozen from");
   return lines;
 }
 
@@ -46,6 +55,7 @@ export function policyDifference(before: Policy, after: Policy): string[] {
 export function policyTrouble(p: Policy): string | undefined {
   const ttl = milliseconds(p.approvalTTL);
   if (ttl === undefined || ttl < 60_000 || ttl > 30 * 86_400_000) return "A request is good for a minute to 30 days: write 90m, 24h or 72h.";
+  if (p.guardrails?.some((g) => !g.metric)) return "Choose the metric that a guarded rollout must watch.";
   for (const f of p.freezes ?? []) {
     if (!f.from || !f.to) return "A freeze has a beginning and an end.";
     if (Date.parse(f.from) >= Date.parse(f.to)) return "A freeze ends after it begins.";

@@ -9,7 +9,8 @@ SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 export CGO_ENABLED = 0
 
 # What the race detector would slow down or change is tested without it too, and
-# at full length: allocations and ratios, simulations, recorded history.
+# at full length: allocations and ratios, simulations, recorded history; of
+# approvals, all 10,000 interleavings.
 UNDISTURBED := ./eval ./provider ./internal/stats ./internal/ingest
 
 # Folders whose tests run in Node: a real browser, OpenFeature's own clients, and
@@ -45,6 +46,7 @@ test: deps check build ## everything: vet, lint, race, both databases, a real br
 	cd internal/api/testdata/oidc && npm ci --ignore-scripts --no-audit --no-fund --silent
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./...
 	$(GO) test -timeout 20m $(UNDISTURBED)
+	$(GO) test -timeout 20m -run TestInterleavings ./internal/service
 	for f in FuzzRuleset FuzzEvaluate; do $(GO) test ./eval -run '^$$' -fuzz "^$$f$$" -fuzztime 20s -fuzzminimizetime 1s || exit 1; done
 	$(GO) -C bench vet ./... && $(GO) -C bench test ./...
 	for d in $(NODE_TESTS); do (cd $$d && npm ci --ignore-scripts --no-audit --no-fund --silent && npm test) || exit 1; done
